@@ -1,0 +1,251 @@
+//! Time: the only place that reads the machine's clocks.
+
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+/// A moment in UTC, in nanoseconds since 1970 (negative before), without leap seconds.
+///
+/// Written as RFC 3339 with as many decimals as are needed: `2026-11-24T10:50:05Z`.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timestamp(i128);
+
+/// Text that is not a moment.
+#[derive(Debug, thiserror::Error)]
+#[error("{text:?} is not a date: write 2026-11-24, or 2026-11-24T10:50:05Z")]
+pub struct NotATimestamp {
+    text: String,
+}
+
+/// Where time comes from. The system's in production, a hand-wound one in tests.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// The time of day, UTC. It may jump.
+    fn now(&self) -> Timestamp;
+    /// Time since an arbitrary start. It never goes back.
+    fn elapsed(&self) -> Duration;
+    /// Lets `duration` pass.
+    fn sleep(&self, duration: Duration);
+}
+
+/// The machine's clocks.
+#[derive(Clone, Debug)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+/// A clock that moves only when told, or slept on.
+#[derive(Clone, Debug)]
+pub struct TestClock {
+    state: Arc<Mutex<(Timestamp, Duration)>>,
+}
+
+impl Timestamp {
+    /// The moment `seconds` and `nanoseconds` after 1970.
+    pub fn from_parts(seconds: i64, nanoseconds: u32) -> Self {
+        Self(i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds))
+    }
+
+    /// The moment `nanoseconds` after 1970.
+    pub fn from_nanoseconds(nanoseconds: i128) -> Self {
+        Self(nanoseconds)
+    }
+
+    /// Nanoseconds after 1970.
+    pub fn nanoseconds(self) -> i128 {
+        self.0
+    }
+
+    /// Whole seconds after 1970, rounded towards the past, and the nanoseconds beyond.
+    pub fn parts(self) -> (i64, u32) {
+        let seconds = self.0.div_euclid(1_000_000_000);
+        let nanoseconds = self.0.rem_euclid(1_000_000_000);
+        (
+            i64::try_from(seconds).expect("a file time fits 64 bits of seconds"),
+            u32::try_from(nanoseconds).expect("below a thousand million"),
+        )
+    }
+
+    /// The moment `duration` later.
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0 + i128::try_from(duration.as_nanos()).expect("a duration fits 127 bits"))
+    }
+
+    /// The time from `earlier` to this moment; zero when `earlier` is later.
+    pub fn since(self, earlier: Self) -> Duration {
+        u64::try_from(self.0 - earlier.0).map_or(Duration::ZERO, Duration::from_nanos)
+    }
+
+    fn from_civil(utc: jiff::civil::DateTime) -> Option<Self> {
+        let timestamp = jiff::tz::Offset::UTC.to_timestamp(utc).ok()?;
+        Some(Self(timestamp.as_nanosecond()))
+    }
+
+    /// The last moment of the day, second or fraction that `text` names, in UTC: what "as of
+    /// 2026-11-24" means.
+    ///
+    /// # Errors
+    ///
+    /// When the text is neither a date nor a date with a time.
+    pub fn end_of(text: &str) -> Result<Self, NotATimestamp> {
+        if let Ok(date) = text.trim().parse::<jiff::civil::Date>()
+            && !text.contains(['T', 't', ' '])
+        {
+            return Self::from_civil(date.at(23, 59, 59, 999_999_999))
+                .ok_or_else(|| NotATimestamp { text: text.to_owned() });
+        }
+        text.parse()
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_nanosecond(self.0) {
+            Ok(timestamp) => f.pad(&timestamp.to_string()),
+            // Beyond the year 9999: seconds, so that nothing is lost.
+            Err(_) => write!(f, "@{}.{:09}", self.parts().0, self.parts().1),
+        }
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = NotATimestamp;
+
+    fn from_str(text: &str) -> Result<Self, NotATimestamp> {
+        let error = || NotATimestamp { text: text.to_owned() };
+        let trimmed = text.trim();
+        if let Some(raw) = trimmed.strip_prefix('@') {
+            let (seconds, nanoseconds) = raw.split_once('.').ok_or_else(error)?;
+            let seconds = seconds.parse().map_err(|_| error())?;
+            return Ok(Self::from_parts(seconds, nanoseconds.parse().map_err(|_| error())?));
+        }
+        if let Ok(timestamp) = trimmed.parse::<jiff::Timestamp>() {
+            return Ok(Self(timestamp.as_nanosecond()));
+        }
+        let civil: jiff::civil::DateTime = trimmed.parse().map_err(|_| error())?;
+        Self::from_civil(civil).ok_or_else(error)
+    }
+}
+
+impl TryFrom<String> for Timestamp {
+    type Error = NotATimestamp;
+
+    fn try_from(text: String) -> Result<Self, NotATimestamp> {
+        text.parse()
+    }
+}
+
+impl From<Timestamp> for String {
+    fn from(timestamp: Timestamp) -> Self {
+        timestamp.to_string()
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let nanoseconds = match time.duration_since(UNIX_EPOCH) {
+            Ok(after) => i128::try_from(after.as_nanos()).expect("fits 127 bits"),
+            Err(before) => -i128::try_from(before.duration().as_nanos()).expect("fits 127 bits"),
+        };
+        Self(nanoseconds)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one reader of the machine's clocks")]
+impl SystemClock {
+    /// A clock whose elapsed time starts now.
+    pub fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one reader of the machine's clocks")]
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        SystemTime::now().into()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) {
+        thread::sleep(duration);
+    }
+}
+
+impl TestClock {
+    /// A clock that stands at `now`.
+    pub fn at(now: Timestamp) -> Self {
+        Self { state: Arc::new(Mutex::new((now, Duration::ZERO))) }
+    }
+
+    /// Moves the clock on.
+    pub fn advance(&self, duration: Duration) {
+        let mut state = self.state.lock().expect("no holder panics");
+        *state = (state.0.after(duration), state.1 + duration);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        self.state.lock().expect("no holder panics").0
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.state.lock().expect("no holder panics").1
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.advance(duration);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_read_back() {
+        for nanoseconds in
+            [0, -1_500_000_000, 1_795_517_405_123_456_789, i128::from(i64::MAX) * 1000]
+        {
+            let timestamp = Timestamp(nanoseconds);
+            assert_eq!(timestamp.to_string().parse::<Timestamp>().unwrap(), timestamp);
+            let (seconds, rest) = timestamp.parts();
+            assert_eq!(Timestamp::from_parts(seconds, rest), timestamp);
+        }
+        assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_date_means_the_end_of_its_day() {
+        let end = Timestamp::end_of("2026-11-24").unwrap();
+        assert_eq!(end.to_string(), "2026-11-24T23:59:59.999999999Z");
+        let exact = Timestamp::end_of("2026-11-24T10:50:05Z").unwrap();
+        assert_eq!(exact.to_string(), "2026-11-24T10:50:05Z");
+        assert!(Timestamp::end_of("yesterday").is_err());
+    }
+}
