@@ -15,11 +15,30 @@ pub mod printable;
 pub mod unit;
 
 // Formats
+pub mod scsi;
+pub mod tar;
 pub mod volume;
 
 // Policy
 pub mod media;
 
 // Machines
+pub mod catalog;
+pub mod changer;
+pub mod destination;
+pub mod drive;
+pub mod emulator;
+pub mod pipeline;
+pub mod sorter;
 pub mod source;
+pub mod staging;
+pub mod sys;
 pub mod transport;
+
+// Jobs
+pub mod job;
+
+// Shell
+pub mod cli;
+pub mod config;
+pub mod report;

@@ -1,0 +1,1 @@
+//! What is where: members, runs, volumes, copies and intents, in SQLite.

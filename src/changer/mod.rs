@@ -1,0 +1,1 @@
+//! The media changer: SMC over any transport.

@@ -1,0 +1,1 @@
+//! Where a restore puts files: beneath one directory, whatever the names say.

@@ -1,0 +1,1 @@
+//! The tape drive: SSC over any transport, with outcomes sorted by what the caller does next.

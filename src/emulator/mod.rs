@@ -1,0 +1,1 @@
+//! An LTO drive and a library in software, with cartridges in files.

@@ -1,0 +1,1 @@
+//! What the operator asked for, composed of everything below.

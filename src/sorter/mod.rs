@@ -1,0 +1,1 @@
+//! Sorting more than fits memory: bounded runs in unlinked temporary files, merged.
