@@ -1,1 +1,8 @@
 //! The config file, checked strictly.
+
+mod load;
+mod suggest;
+mod template;
+
+pub use load::{ConfigError, Loaded, VARIABLE, locate, read};
+pub use template::{commented, rehearsal};

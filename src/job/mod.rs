@@ -1,1 +1,3 @@
 //! What the operator asked for, composed of everything below.
+
+pub mod settings;
