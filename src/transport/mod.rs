@@ -1,5 +1,8 @@
 //! The device boundary: one SCSI command at a time, to hardware or to the emulator.
 
+pub mod node;
+pub mod sg;
+
 use std::{fmt, io, time::Duration};
 
 /// A command's data phase, seen from the host. Lengths are bytes.
