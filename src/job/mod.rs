@@ -1,3 +1,4 @@
 //! What the operator asked for, composed of everything below.
 
+pub mod monitor;
 pub mod settings;

@@ -1,5 +1,7 @@
 //! Cartridges as a managed stock: what a volume is, what may be done with it, who has it.
 
+pub mod lifecycle;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
