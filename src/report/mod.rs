@@ -1,1 +1,14 @@
 //! What a person or a program gets to read: progress, tables, JSON events, advice.
+//!
+//! Nothing outside `report` and `cli` prints.
+
+mod json;
+mod lines;
+mod progress;
+mod table;
+mod text;
+
+pub use json::Json;
+pub use lines::{describe, sentence};
+pub use table::Table;
+pub use text::Text;

@@ -1,0 +1,166 @@
+//! Events as sentences.
+
+use std::error::Error;
+
+use crate::{
+    job::monitor::{Event, Prompt, Stage},
+    unit::{ByteCount, Count},
+};
+
+/// An error with the chain of its causes, each once.
+pub fn describe(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = next.source();
+    }
+    text
+}
+
+/// The verb of a stage that is under way.
+pub(super) fn doing(stage: Stage) -> &'static str {
+    match stage {
+        Stage::List => "listing",
+        Stage::Plan => "planning",
+        Stage::Fetch => "fetching",
+        Stage::Seal => "sealing",
+        Stage::Write => "writing",
+        Stage::Flush => "flushing",
+        Stage::Commit => "committing",
+        Stage::Verify => "verifying",
+        Stage::Eject => "ejecting",
+        Stage::Restore => "restoring",
+        Stage::Rebuild => "reading back",
+    }
+}
+
+fn done(stage: Stage) -> &'static str {
+    match stage {
+        Stage::List => "listed",
+        Stage::Plan => "planned",
+        Stage::Fetch => "fetched",
+        Stage::Seal => "sealed",
+        Stage::Write => "wrote",
+        Stage::Flush => "flushed",
+        Stage::Commit => "committed",
+        Stage::Verify => "read back",
+        Stage::Eject => "ejected",
+        Stage::Restore => "restored",
+        Stage::Rebuild => "read",
+    }
+}
+
+/// One line for a person, or nothing for events that only progress bars and programs need.
+pub fn sentence(event: &Event<'_>) -> Option<String> {
+    Some(match event {
+        Event::Progress(_) | Event::JobStarted { .. } | Event::Restored { .. } => return None,
+        Event::StageStarted { stage, of } => format!("{} {of}", doing(*stage)),
+        Event::StageEnded { stage, of, count, bytes } => {
+            let (count, bytes) = (Count(*count), ByteCount(*bytes));
+            match stage {
+                Stage::List => format!("{of}: listed {count} items"),
+                Stage::Seal | Stage::Write => {
+                    format!("{of}: {} {count} segments, {bytes}", done(*stage))
+                }
+                Stage::Plan
+                | Stage::Fetch
+                | Stage::Flush
+                | Stage::Commit
+                | Stage::Verify
+                | Stage::Eject
+                | Stage::Restore
+                | Stage::Rebuild => format!("{of}: {} {count}, {bytes}", done(*stage)),
+            }
+        }
+        Event::Planned { source, listed, held, wanted, wanted_bytes, gone } => format!(
+            "{source}: {} items, {} held already, {} to fetch ({}), {} gone since the last run",
+            Count(*listed),
+            Count(*held),
+            Count(*wanted),
+            ByteCount(*wanted_bytes),
+            Count(*gone)
+        ),
+        Event::SwapsExpected { swaps, why } => {
+            format!("cartridges will have to be changed {} more times: {why}", Count(*swaps))
+        }
+        Event::Finding { source, key, problem, detail } => {
+            let problem = serde_json::to_value(problem).ok();
+            let problem = problem.as_ref().and_then(|value| value.as_str()).unwrap_or("finding");
+            let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+            format!("{source}: {problem}: {}{detail}", key.printable())
+        }
+        Event::Mounted { volser, drive } => format!("{volser} is in {drive}"),
+        Event::Labelled { volser, pool } => format!("labelled {volser} for {pool}"),
+        Event::Adopted { volser, segments } => format!(
+            "{volser} has {} segments that this catalog did not know; they are in it now",
+            Count(*segments)
+        ),
+        Event::Checkpoint { volser, object, segments, bytes } => format!(
+            "{volser}: {} segments on tape, {}, up to object {object}",
+            Count(*segments),
+            ByteCount(*bytes)
+        ),
+        Event::VolumeClosed { volser, why } => format!("{volser} takes no more: {why}"),
+        Event::VolumeFinding { volser, what } => format!("{volser}: {what}"),
+        Event::Verified { volser, segments, bytes, findings, whole } => format!(
+            "{volser}: read back {} ({}), {} segments agree, {} findings",
+            if *whole { "whole" } else { "in part" },
+            ByteCount(*bytes),
+            Count(*segments),
+            Count(*findings)
+        ),
+        Event::Ejected { volser, to } => format!("{volser} is out of the drive: {to}"),
+        Event::Notice { text } => text.clone(),
+        Event::JobEnded { job, outcome, losses, findings } => {
+            ending(job, outcome, *losses, *findings)
+        }
+    })
+}
+
+fn ending(job: &str, outcome: &str, losses: u64, findings: u64) -> String {
+    let mut line = format!("{job}: {}", outcome.replace('-', " "));
+    if losses > 0 {
+        line.push_str(&format!(", {} items NOT archived", Count(losses)));
+    }
+    if findings > 0 {
+        line.push_str(&format!(", {} other findings", Count(findings)));
+    }
+    line
+}
+
+/// What the operator is asked to do.
+pub(super) fn request(prompt: &Prompt) -> String {
+    match prompt {
+        Prompt::Load { drive, volser, barcode, place } => {
+            let sticker = barcode.map_or_else(|| volser.to_string(), |code| code.to_string());
+            format!("Put cartridge {sticker} into {drive} (last known: {place}), then press Enter")
+        }
+        Prompt::LoadScratch { drive, pool, copy } => format!(
+            "Put a cartridge of pool {pool} that takes data into {drive}, for copy {copy}, then \
+             press Enter"
+        ),
+        Prompt::Remove { volser } => {
+            format!("Take cartridge {volser} out, and type its barcode")
+        }
+        Prompt::Confirm { what, volser } => format!("{what} Type {volser} to go on"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read /x")]
+        struct Outer(#[source] std::io::Error);
+        let error = Outer(std::io::Error::other("cable pulled"));
+        assert_eq!(describe(&error), "cannot read /x: cable pulled");
+    }
+}
