@@ -1,1 +1,3 @@
 //! An LTO drive and a library in software, with cartridges in files.
+
+pub mod serve;
