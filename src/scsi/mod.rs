@@ -6,4 +6,9 @@
 
 pub mod cdb;
 pub mod element;
+pub mod inquiry;
+pub mod limits;
+pub mod position;
+pub mod reservation;
 pub mod sense;
+pub mod text;
