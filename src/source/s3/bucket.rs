@@ -1,0 +1,201 @@
+//! One bucket: its address, its requests, and what its refusals mean for a job.
+
+use std::{error::Error, sync::Arc};
+
+use http::HeaderValue;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+
+use crate::{
+    clock::Clock,
+    printable::Redacted,
+    source::{
+        SourceError,
+        http::{CallError, Dialect, Fault, Request, Service, ServiceSettings},
+    },
+};
+
+use super::settings::{Settings, Style};
+
+/// Everything but what RFC 3986 leaves unreserved.
+const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// A bucket that can be asked.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    pub(super) service: Service,
+    pub(super) settings: Settings,
+    /// What errors call it.
+    pub(super) name: String,
+    /// Scheme and host.
+    base: String,
+    /// What stands before a key: `/` or `/bucket/`.
+    root: String,
+}
+
+/// The endpoint is not `http://host` or `https://host`.
+#[derive(Debug, thiserror::Error)]
+#[error("the endpoint has to be http:// or https:// with a host, and nothing after it")]
+struct BadEndpoint;
+
+/// The bucket is in another region than the config says.
+#[derive(Debug, thiserror::Error)]
+#[error("the bucket is in region {right}, the config says {configured}")]
+struct WrongRegion {
+    right: String,
+    configured: String,
+}
+
+impl Bucket {
+    /// Works out the address.
+    ///
+    /// # Errors
+    ///
+    /// When the endpoint is no address, or the machine's certificate store cannot be read.
+    pub(super) fn new(settings: Settings, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+        let endpoint = match &settings.endpoint {
+            Some(endpoint) => endpoint.trim_end_matches('/').to_owned(),
+            None => format!("https://s3.{}.amazonaws.com", settings.region),
+        };
+        let name = format!("bucket {} at {}", settings.bucket, Redacted(&endpoint));
+        let not_found = |cause: Box<dyn Error + Send + Sync>| SourceError::NotFound {
+            source_name: name.clone(),
+            cause,
+        };
+        let (base, root) = match settings.style {
+            Style::Path => (
+                endpoint.clone(),
+                format!("/{}/", percent_encode(settings.bucket.as_bytes(), VALUE)),
+            ),
+            Style::VirtualHost => {
+                let (scheme, host) =
+                    endpoint.split_once("://").ok_or_else(|| not_found(Box::new(BadEndpoint)))?;
+                (format!("{scheme}://{}.{host}", settings.bucket), "/".to_owned())
+            }
+        };
+        check_endpoint(&base).map_err(|error| not_found(Box::new(error)))?;
+        let service = Service::new(
+            ServiceSettings {
+                service: "s3",
+                dialect: Dialect::S3,
+                region: settings.region.clone(),
+                credentials: settings.credentials.clone(),
+                concurrency: settings.concurrency,
+                retry: settings.retry,
+                timeouts: settings.timeouts,
+            },
+            clock,
+        )
+        .map_err(|error| not_found(Box::new(error)))?;
+        Ok(Self { service, settings, name, base, root })
+    }
+
+    /// A request for the bucket itself.
+    pub(super) fn list(&self, query: &[(&str, &[u8])]) -> Request {
+        self.paying(Request::get(&self.base, format!("{}{}", self.root, encode_query(query))))
+    }
+
+    fn paying(&self, request: Request) -> Request {
+        if !self.settings.requester_pays {
+            return request;
+        }
+        request.with("x-amz-request-payer", HeaderValue::from_static("requester"))
+    }
+
+    /// What a failed request for the bucket means for the whole job.
+    pub(super) fn failure(&self, operation: &'static str, error: CallError) -> SourceError {
+        let source_name = self.name.clone();
+        match error {
+            CallError::Refused(fault) => self.refusal(operation, fault),
+            CallError::Exhausted { attempts, cause, .. } => {
+                SourceError::Lost { operation, source_name, attempts, cause }
+            }
+            CallError::Credentials(error) => {
+                SourceError::Denied { operation, source_name, cause: Box::new(error) }
+            }
+            CallError::Invalid(cause) => SourceError::NotFound { source_name, cause },
+        }
+    }
+
+    fn refusal(&self, operation: &'static str, fault: Fault) -> SourceError {
+        let source_name = self.name.clone();
+        let configured = &self.settings.region;
+        let elsewhere = !fault.region.is_empty() && fault.region != *configured;
+        if elsewhere && matches!(fault.status, 301 | 307 | 400) {
+            let cause = WrongRegion { right: fault.region, configured: configured.clone() };
+            return SourceError::NotFound { source_name, cause: Box::new(cause) };
+        }
+        match fault.status {
+            401 | 403 => SourceError::Denied { operation, source_name, cause: Box::new(fault) },
+            400 if is_about_keys(&fault) => {
+                SourceError::Denied { operation, source_name, cause: Box::new(fault) }
+            }
+            300..=399 | 404 => SourceError::NotFound { source_name, cause: Box::new(fault) },
+            _ => SourceError::Protocol { source_name, what: fault.to_string() },
+        }
+    }
+}
+
+/// Whether a refusal is about who asks, so that every further request meets it too.
+fn is_about_keys(fault: &Fault) -> bool {
+    matches!(
+        fault.code.as_str(),
+        "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidToken"
+            | "ExpiredToken"
+            | "InvalidSecurity"
+            | "AccountProblem"
+            | "NotSignedUp"
+            | "RequestTimeTooSkewed"
+            | "AuthorizationHeaderMalformed"
+    )
+}
+
+fn encode_query(query: &[(&str, &[u8])]) -> String {
+    let mut text = String::new();
+    for (name, value) in query {
+        text.push(if text.is_empty() { '?' } else { '&' });
+        text.push_str(name);
+        text.push('=');
+        text.extend(percent_encode(value, VALUE));
+    }
+    text
+}
+
+fn check_endpoint(base: &str) -> Result<(), BadEndpoint> {
+    let uri: http::Uri = base.parse().map_err(|_| BadEndpoint)?;
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let bare = uri.path() == "/" && uri.query().is_none();
+    let user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    let good = matches!(scheme, "http" | "https") && bare && !user && uri.host().is_some();
+    good.then_some(()).ok_or(BadEndpoint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{clock::SystemClock, source::http::Credentials};
+
+    fn bucket(endpoint: Option<&str>, style: Style) -> Result<Bucket, SourceError> {
+        let credentials = Credentials::Environment {
+            key_id: "A".into(),
+            secret: "B".into(),
+            session_token: None,
+        };
+        let mut settings = Settings::new("eu-west-1", "b", credentials);
+        settings.endpoint = endpoint.map(str::to_owned);
+        settings.style = style;
+        Bucket::new(settings, Arc::new(SystemClock::new()))
+    }
+
+    #[test]
+    fn an_endpoint_is_scheme_and_host() {
+        for endpoint in
+            ["127.0.0.1:9", "ftp://h", "http://h/path", "http://u:p@h", "http://", "https://h?x=1"]
+        {
+            for style in [Style::Path, Style::VirtualHost] {
+                let error = bucket(Some(endpoint), style).unwrap_err();
+                assert!(matches!(error, SourceError::NotFound { .. }), "{endpoint}: {error}");
+            }
+        }
+    }
+}
