@@ -1,0 +1,272 @@
+//! The house rules that a compiler does not hold: layers, file sizes, names, documents.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Words, which everything may name and which name only each other.
+const WORDS: &[&str] =
+    &["cancel", "clock", "crash", "digest", "ident", "item", "position", "printable", "unit"];
+
+/// Each module and the modules below it that it may name, besides words. From bottom to top;
+/// `docs/architecture.md` shows the same table.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("scsi", &[]),
+    ("tar", &[]),
+    ("volume", &["tar"]),
+    ("media", &[]),
+    ("sys", &[]),
+    ("transport", &["sys"]),
+    ("emulator", &["scsi", "transport", "sys"]),
+    ("drive", &["scsi", "transport"]),
+    ("changer", &["scsi", "transport"]),
+    ("sorter", &[]),
+    ("source", &["volume", "sorter"]),
+    ("staging", &["tar", "volume", "sorter"]),
+    ("catalog", &["media", "volume"]),
+    ("pipeline", &[]),
+    ("destination", &["tar", "volume"]),
+    (
+        "job",
+        &[
+            "tar",
+            "volume",
+            "media",
+            "transport",
+            "emulator",
+            "drive",
+            "changer",
+            "sorter",
+            "source",
+            "staging",
+            "catalog",
+            "pipeline",
+            "destination",
+        ],
+    ),
+    ("config", &["job"]),
+    ("report", &["job", "catalog", "media", "volume", "source"]),
+    (
+        "cli",
+        &[
+            "config", "report", "job", "catalog", "media", "volume", "emulator", "source", "drive",
+            "changer",
+        ],
+    ),
+];
+
+/// Only this file of `job` may open a transport.
+const RIG: &str = "src/job/rig";
+
+/// Files over [`LINES_MAX`] lines, each with the reason.
+const LONG_FILES: &[(&str, &str)] = &[];
+const LINES_MAX: usize = 600;
+
+/// Words that the glossary gives another name to. None of ours may be called so.
+const NOT_OURS: &[&str] = &[
+    "Manager",
+    "Handler",
+    "Helper",
+    "Robot",
+    "Tapemark",
+    "Mtx",
+    "MediaId",
+    "ErrorCode",
+    "Util",
+    "Common",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files_below(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else { return found };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files_below(&path, ending));
+        } else if path.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
+}
+
+/// The code of a file: without comments and without its tests, which may reach anywhere.
+fn code_of(text: &str) -> String {
+    let end = text.find("#[cfg(test)]\nmod ").unwrap_or(text.len());
+    text[..end]
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// What a module's code breaks, as sentences.
+fn upward_names(module: &str, code: &str) -> Vec<String> {
+    let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == module) else {
+        return if WORDS.contains(&module) {
+            named(code)
+                .filter(|used| !WORDS.contains(used))
+                .map(|used| format!("the word `{module}` names `{used}`"))
+                .collect()
+        } else {
+            vec![format!("`{module}` is in no layer")]
+        };
+    };
+    named(code)
+        .filter(|used| *used != module && !allowed.contains(used) && !WORDS.contains(used))
+        .map(|used| format!("`{module}` may not name `{used}`"))
+        .collect()
+}
+
+fn named(code: &str) -> impl Iterator<Item = &str> {
+    code.split("crate::").skip(1).map(|rest| {
+        rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
+    })
+}
+
+#[test]
+fn modules_name_only_the_layers_below() {
+    let mut broken = Vec::new();
+    for path in files_below(&root().join("src"), ".rs") {
+        let name = relative(&path);
+        let inner = name.strip_prefix("src/").unwrap();
+        let module = inner.split('/').next().unwrap().trim_end_matches(".rs");
+        if module == "lib" || module == "main" {
+            continue;
+        }
+        let code = code_of(&fs::read_to_string(&path).unwrap());
+        broken
+            .extend(upward_names(module, &code).into_iter().map(|what| format!("{name}: {what}")));
+        for spelling in ["use crate::{", "super::super"] {
+            if code.contains(spelling) {
+                broken.push(format!(
+                    "{name}: writes `{spelling}`, which this test cannot see through"
+                ));
+            }
+        }
+        if module == "job" && !name.starts_with(RIG) {
+            for opener in ["transport::sg", "emulator::"] {
+                if code.contains(opener) {
+                    broken.push(format!("{name}: opens a transport (`{opener}`); only {RIG} may"));
+                }
+            }
+        }
+        if module != "sys" && code.contains("unsafe ") {
+            broken.push(format!("{name}: unsafe code outside sys"));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn a_planted_upward_import_is_caught() {
+    for (module, code, caught) in [
+        ("drive", "use crate::catalog::Catalog;", true),
+        ("staging", "fn f() { crate::source::x() }", true),
+        ("item", "use crate::volume::run::Row;", true),
+        ("drive", "use crate::scsi::sense::Sense;", false),
+        ("nowhere", "", true),
+    ] {
+        assert_eq!(!upward_names(module, code).is_empty(), caught, "{module}: {code}");
+    }
+}
+
+#[test]
+fn the_layers_are_in_order_and_complete() {
+    let mut below: BTreeSet<&str> = BTreeSet::new();
+    for (module, allowed) in LAYERS {
+        for name in *allowed {
+            assert!(below.contains(name), "{module} names {name}, which is not below it");
+        }
+        below.insert(module);
+    }
+    let text = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    for module in below {
+        assert!(text.contains(&format!("`{module}`")), "docs/architecture.md lacks `{module}`");
+    }
+}
+
+#[test]
+fn files_stay_short() {
+    let mut broken = Vec::new();
+    for path in files_below(&root().join("src"), ".rs") {
+        let name = relative(&path);
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        let excused = LONG_FILES.iter().any(|(file, _)| *file == name);
+        if lines > LINES_MAX && !excused {
+            broken.push(format!("{name}: {lines} lines"));
+        }
+        if lines <= LINES_MAX && excused {
+            broken.push(format!("{name}: is short again; take it off the list"));
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn names_are_the_glossarys() {
+    let mut broken = Vec::new();
+    for path in files_below(&root().join("src"), ".rs") {
+        let code = code_of(&fs::read_to_string(&path).unwrap());
+        for definition in ["struct ", "enum ", "trait ", "type "] {
+            for rest in code.split(definition).skip(1) {
+                let name: String = rest.chars().take_while(|c| c.is_alphanumeric()).collect();
+                if NOT_OURS.iter().any(|word| name.contains(word)) {
+                    broken.push(format!("{}: {definition}{name}", relative(&path)));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_hazard_names_a_test_that_is_there() {
+    let text = fs::read_to_string(root().join("docs/hazards.md")).unwrap();
+    let mut sources = String::new();
+    for folder in ["src", "tests"] {
+        for ending in [".rs", ".sh"] {
+            for path in files_below(&root().join(folder), ending) {
+                sources.push_str(&fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let rows = text.lines().filter(|line| line.starts_with("| H"));
+    let mut count = 0;
+    for row in rows {
+        count += 1;
+        let test = row.trim_end_matches('|').rsplit('|').next().unwrap().trim().trim_matches('`');
+        let function = test.rsplit("::").next().unwrap();
+        assert!(
+            sources.contains(&format!("fn {function}("))
+                || sources.contains(&format!("{function}()")),
+            "docs/hazards.md names the test {test}, which is not there"
+        );
+    }
+    assert!(count >= 10, "docs/hazards.md lists only {count} hazards");
+}
+
+#[test]
+fn decisions_name_every_crate() {
+    let manifest: toml::Table =
+        fs::read_to_string(root().join("Cargo.toml")).unwrap().parse().unwrap();
+    let text = fs::read_to_string(root().join("docs/decisions/crates.md")).unwrap();
+    for section in ["dependencies", "dev-dependencies"] {
+        for name in manifest[section].as_table().unwrap().keys() {
+            assert!(text.contains(&format!("`{name}`")), "docs/decisions/crates.md lacks `{name}`");
+        }
+    }
+}
