@@ -1,0 +1,169 @@
+//! What a key may look like.
+
+use std::{ffi::OsStr, os::unix::ffi::OsStrExt, str::FromStr};
+
+use globset::{GlobBuilder, GlobMatcher};
+use memchr::memmem;
+
+use crate::digest::Digest;
+
+/// What the key or the digest of a member looks like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Pattern {
+    /// Anything.
+    #[default]
+    Any,
+    /// The key contains these bytes.
+    Substring(Vec<u8>),
+    /// The key matches.
+    Glob(Glob),
+    /// The key begins so.
+    Prefix(Vec<u8>),
+    /// The key is this.
+    Exact(Vec<u8>),
+    /// The digest begins so.
+    Digest(DigestPrefix),
+}
+
+/// A shell pattern. Without a `/` it is matched against the last component of the key; with one,
+/// against the whole key, where only `**` crosses a `/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glob(String);
+
+/// The first digits of a digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DigestPrefix {
+    pub(in crate::catalog) digits: String,
+}
+
+/// Text that cannot be searched for.
+#[derive(Debug, thiserror::Error)]
+pub enum BadPattern {
+    /// Not a shell pattern.
+    #[error("{text:?} is not a pattern")]
+    Glob {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        #[source]
+        cause: Box<globset::Error>,
+    },
+    /// Not the beginning of a digest.
+    #[error("{text:?} is not the beginning of a digest: 4 to 64 hexadecimal digits")]
+    Digest {
+        /// The text.
+        text: String,
+    },
+}
+
+impl FromStr for Glob {
+    type Err = BadPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        let glob = Self(text.to_owned());
+        match glob.compile(false) {
+            Ok(_) => Ok(glob),
+            Err(cause) => Err(BadPattern::Glob { text: text.to_owned(), cause: cause.into() }),
+        }
+    }
+}
+
+impl Glob {
+    /// The pattern as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    fn compile(&self, ignore_case: bool) -> Result<GlobMatcher, globset::Error> {
+        let glob = GlobBuilder::new(&self.0)
+            .literal_separator(true)
+            .case_insensitive(ignore_case)
+            .build()?;
+        Ok(glob.compile_matcher())
+    }
+}
+
+impl FromStr for DigestPrefix {
+    type Err = BadPattern;
+
+    fn from_str(text: &str) -> Result<Self, BadPattern> {
+        let digits = text.to_ascii_lowercase();
+        let good =
+            (4..=64).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        if good { Ok(Self { digits }) } else { Err(BadPattern::Digest { text: text.to_owned() }) }
+    }
+}
+
+impl DigestPrefix {
+    pub(in crate::catalog) fn matches(&self, digest: &Digest) -> bool {
+        digest.to_string().starts_with(&self.digits)
+    }
+}
+
+/// A pattern made ready to test keys. A digest pattern passes every key.
+#[derive(Debug)]
+pub(in crate::catalog) enum Matcher {
+    Any,
+    Substring(memmem::Finder<'static>),
+    Prefix(Vec<u8>),
+    Exact(Vec<u8>),
+    Glob {
+        glob: GlobMatcher,
+        last_component: bool,
+    },
+    /// The inner matcher was made from folded text and is given folded keys.
+    Folded(Box<Matcher>),
+}
+
+/// Upper case turned to lower, character by character; what is not UTF-8 stays.
+pub(in crate::catalog) fn fold(bytes: &[u8]) -> Vec<u8> {
+    if bytes.is_ascii() {
+        return bytes.to_ascii_lowercase();
+    }
+    let mut folded = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars().flat_map(char::to_lowercase) {
+            folded.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        folded.extend_from_slice(chunk.invalid());
+    }
+    folded
+}
+
+impl Matcher {
+    pub(in crate::catalog) fn new(pattern: &Pattern, ignore_case: bool) -> Self {
+        let bytes = |text: &[u8]| if ignore_case { fold(text) } else { text.to_vec() };
+        let matcher = match pattern {
+            Pattern::Any | Pattern::Digest(_) => return Self::Any,
+            Pattern::Glob(glob) => {
+                return Self::Glob {
+                    glob: glob.compile(ignore_case).expect("checked when made"),
+                    last_component: !glob.0.contains('/'),
+                };
+            }
+            Pattern::Substring(text) => {
+                Self::Substring(memmem::Finder::new(&bytes(text)).into_owned())
+            }
+            Pattern::Prefix(text) => Self::Prefix(bytes(text)),
+            Pattern::Exact(text) => Self::Exact(bytes(text)),
+        };
+        if ignore_case { Self::Folded(Box::new(matcher)) } else { matcher }
+    }
+
+    pub(in crate::catalog) fn matches(&self, key: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Substring(finder) => finder.find(key).is_some(),
+            Self::Prefix(prefix) => key.starts_with(prefix),
+            Self::Exact(exact) => key == exact,
+            Self::Glob { glob, last_component } => {
+                let start = match memchr::memrchr(b'/', key) {
+                    Some(slash) if *last_component => slash + 1,
+                    _ => 0,
+                };
+                glob.is_match(OsStr::from_bytes(&key[start..]))
+            }
+            Self::Folded(matcher) => matcher.matches(&fold(key)),
+        }
+    }
+}

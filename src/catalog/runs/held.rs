@@ -1,0 +1,392 @@
+//! What is held of a source already, so that it need not be fetched again.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use rusqlite::Connection;
+
+use crate::{
+    catalog::{
+        Catalog, CatalogError, Entries,
+        runs::Rows,
+        state::{moment, nanoseconds, uuid},
+        store::{Fault, Store},
+    },
+    clock::Timestamp,
+    ident::{SegmentId, SourceName},
+    item::{Key, Kind, Place, Token, Version},
+    volume::{
+        manifest::{Entry, Part},
+        run::{Row, Run},
+    },
+};
+
+/// Rows whose bytes are held: those of the last complete run, and whatever was sealed since. Sorted
+/// by item; of one item there may be several rows, which differ in their token, the likeliest
+/// first. A row is whole: all its parts are held, in staging or in a good copy.
+#[derive(Debug)]
+pub struct Held {
+    rows: Rows,
+    row: Option<Row>,
+    since: Vec<Since>,
+    holding: Holding,
+    ready: std::vec::IntoIter<Row>,
+    /// Rows of the item that [`Held::matching`] is at.
+    current: Vec<Row>,
+    failed: bool,
+}
+
+/// The entries of one segment for the source, from the segment's first for it on.
+#[derive(Debug)]
+struct Since {
+    segment: SegmentId,
+    source: SourceName,
+    store: Arc<Store>,
+    number: i64,
+    /// Ordinal and key of the first entry for the source. The segment is not opened until the
+    /// merge is there: most segments cover a short stretch of a source.
+    first: (u32, Key),
+    entries: Option<Entries>,
+    head: Option<(u32, Entry)>,
+    done: bool,
+}
+
+impl Since {
+    /// The key that comes next, or `None` at the end.
+    fn key(&self) -> Option<&Key> {
+        match (&self.head, self.done) {
+            (_, true) => None,
+            (Some((_, entry)), false) => Some(&entry.item.key),
+            (None, false) => Some(&self.first.1),
+        }
+    }
+
+    fn open(&mut self) -> Result<(), CatalogError> {
+        if self.entries.is_none() {
+            self.entries = Some(Entries::from(&self.store, self.number, self.first.0));
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self) -> Result<(), CatalogError> {
+        let entries = self.entries.as_mut().expect("opened");
+        self.head = entries.next().transpose()?.filter(|(_, entry)| entry.source == self.source);
+        self.done = self.head.is_none();
+        Ok(())
+    }
+}
+
+/// The row of an item in parts, still without places, and the parts found.
+type InParts = (Row, Vec<(Part, Place)>);
+
+/// Which places can be relied on.
+#[derive(Debug)]
+struct Holding {
+    store: Arc<Store>,
+    segments: HashMap<SegmentId, Reliance>,
+}
+
+/// What of a segment can be relied on.
+#[derive(Clone, Debug)]
+enum Reliance {
+    All,
+    Nothing,
+    /// Only bad copies are left; these members are bad in all of them.
+    AllBut(BTreeSet<u32>),
+}
+
+impl Holding {
+    fn holds(&mut self, place: Place) -> Result<bool, CatalogError> {
+        let reliance = match self.segments.get(&place.segment) {
+            Some(reliance) => reliance,
+            None => {
+                let found = self
+                    .store
+                    .read("look up copies", |connection| reliance(connection, place.segment))?;
+                self.segments.entry(place.segment).or_insert(found)
+            }
+        };
+        Ok(match reliance {
+            Reliance::All => true,
+            Reliance::Nothing => false,
+            Reliance::AllBut(bad) => !bad.contains(&place.ordinal),
+        })
+    }
+
+    fn holds_all(&mut self, places: &[Place]) -> Result<bool, CatalogError> {
+        for place in places {
+            if !self.holds(*place)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn reliance(connection: &Connection, segment: SegmentId) -> Result<Reliance, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT s.number, s.staged OR EXISTS (SELECT 1 FROM copy c
+         WHERE c.segment = s.number AND c.state IN ('on-tape', 'verified'))
+         FROM segment s WHERE s.id = ?1",
+    )?;
+    let mut rows = statement.query([segment.0.as_bytes()])?;
+    let Some(row) = rows.next()? else { return Ok(Reliance::Nothing) };
+    let (number, good): (i64, bool) = (row.get(0)?, row.get(1)?);
+    if good {
+        return Ok(Reliance::All);
+    }
+    // A bad copy without bad members has nothing good.
+    let mut statement = connection.prepare_cached(
+        "SELECT c.volume, b.ordinal FROM copy c
+         JOIN bad_member b ON b.segment = c.segment AND b.volume = c.volume
+         WHERE c.segment = ?1 AND c.state = 'bad'",
+    )?;
+    let mut volumes: HashMap<i64, BTreeSet<u32>> = HashMap::new();
+    for pair in statement.query_map([number], |row| Ok((row.get(0)?, row.get(1)?)))? {
+        let (volume, ordinal) = pair?;
+        volumes.entry(volume).or_default().insert(ordinal);
+    }
+    let bad = volumes.into_values().reduce(|all, one| all.intersection(&one).copied().collect());
+    Ok(bad.map_or(Reliance::Nothing, Reliance::AllBut))
+}
+
+impl Held {
+    fn pull(&mut self) -> Result<Option<Row>, CatalogError> {
+        loop {
+            if let Some(row) = self.ready.next() {
+                return Ok(Some(row));
+            }
+            if !self.gather()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Makes the rows of the next item ready. Whether there was one.
+    fn gather(&mut self) -> Result<bool, CatalogError> {
+        if self.row.is_none() {
+            self.row = self.rows.pull()?;
+        }
+        let Some(key) = self.next_key() else { return Ok(false) };
+        let mut candidates: Vec<Row> = Vec::new();
+        while let Some(row) = self.row.take_if(|row| row.key == key) {
+            candidates.push(row);
+            self.row = self.rows.pull()?;
+        }
+        let mut parts: HashMap<(Version, Token, u32), InParts> = HashMap::new();
+        for since in self.since.iter_mut().filter(|since| since.key() == Some(&key)) {
+            since.open()?;
+            while let Some((ordinal, entry)) =
+                since.head.take_if(|(_, entry)| entry.item.key == key)
+            {
+                since.advance()?;
+                let place = Place { segment: since.segment, ordinal };
+                let mut row = row_of(&entry);
+                match entry.part {
+                    None => {
+                        row.places.push(place);
+                        candidates.push(row);
+                    }
+                    Some(part) => {
+                        let id = (row.version.clone(), row.token, part.of);
+                        parts.entry(id).or_insert((row, Vec::new())).1.push((part, place));
+                    }
+                }
+            }
+        }
+        self.since.retain(|since| !since.done);
+        for (row, parts) in parts.into_values() {
+            candidates.extend(self.put_together(row, parts)?);
+        }
+        self.select(candidates)?;
+        Ok(true)
+    }
+
+    fn next_key(&mut self) -> Option<Key> {
+        let sealed = self.since.iter().filter_map(Since::key).min();
+        match (self.row.as_ref().map(|row| &row.key), sealed) {
+            (Some(row), Some(sealed)) if sealed.cmp(row) == Ordering::Less => Some(sealed.clone()),
+            (Some(row), _) => Some(row.clone()),
+            (None, sealed) => sealed.cloned(),
+        }
+    }
+
+    /// The row of an item in parts, if all of them are held.
+    fn put_together(
+        &mut self,
+        mut row: Row,
+        parts: Vec<(Part, Place)>,
+    ) -> Result<Option<Row>, CatalogError> {
+        let of = parts.first().map_or(0, |(part, _)| part.of);
+        for number in 1..=of {
+            let mut held = None;
+            for (part, place) in &parts {
+                if part.number == number && self.holding.holds(*place)? {
+                    held = Some(*place);
+                }
+            }
+            let Some(place) = held else { return Ok(None) };
+            row.places.push(place);
+        }
+        Ok(Some(row))
+    }
+
+    /// Of the rows of one key, those that are held, one for each version and token, the run's
+    /// before what was sealed since.
+    fn select(&mut self, candidates: Vec<Row>) -> Result<(), CatalogError> {
+        let mut chosen: Vec<Row> = Vec::new();
+        for row in candidates {
+            let same = |other: &Row| other.version == row.version && other.token == row.token;
+            let bare = row.places.is_empty() && !row.delete_marker;
+            if !bare && !chosen.iter().any(same) && self.holding.holds_all(&row.places)? {
+                chosen.push(row);
+            }
+        }
+        chosen.sort_by(|a, b| a.version.cmp(&b.version));
+        self.ready = chosen.into_iter();
+        Ok(())
+    }
+
+    /// The held row of an item whose listing has this token. Items are to be asked for in ascending
+    /// order, each as often as wanted.
+    ///
+    /// # Errors
+    ///
+    /// When the catalog cannot be read.
+    pub fn matching(
+        &mut self,
+        key: &Key,
+        version: &Version,
+        token: Token,
+    ) -> Result<Option<Row>, CatalogError> {
+        let wanted = (key, version);
+        let order = |row: &Row| (&row.key, &row.version).cmp(&wanted);
+        self.current.retain(|row| order(row).is_eq());
+        if self.current.is_empty() || self.current.iter().all(|row| row.token != token) {
+            while let Some(row) = self.pull()? {
+                match order(&row) {
+                    Ordering::Less => {}
+                    Ordering::Equal => self.current.push(row),
+                    Ordering::Greater => {
+                        let rest = std::mem::take(&mut self.ready);
+                        self.ready =
+                            std::iter::once(row).chain(rest).collect::<Vec<_>>().into_iter();
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(self.current.iter().find(|row| row.token == token).cloned())
+    }
+}
+
+/// The row that an entry makes, still without a place.
+fn row_of(entry: &Entry) -> Row {
+    Row {
+        key: entry.item.key.clone(),
+        version: entry.item.version.clone(),
+        token: entry.item.token,
+        latest: entry.item.latest,
+        delete_marker: entry.item.kind == Kind::DeleteMarker,
+        places: Vec::new(),
+    }
+}
+
+impl Iterator for Held {
+    type Item = Result<Row, CatalogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let row = self.pull();
+        self.failed = row.is_err();
+        row.transpose()
+    }
+}
+
+impl Catalog {
+    /// What is held of a source: the base for planning, and at a job's end, when all is sealed, what
+    /// its run is made from.
+    ///
+    /// # Errors
+    ///
+    /// When the catalog cannot be read.
+    pub fn held(&self, source: &SourceName) -> Result<Held, CatalogError> {
+        let run = self.last_complete_run(source)?;
+        let rows = match &run {
+            Some(run) => self.rows(run.id)?,
+            None => Rows::none(),
+        };
+        let mut since = self.sealed_since(source, run.as_ref())?;
+        // Newest first: of two places for the same state the newer is taken.
+        since.reverse();
+        Ok(Held {
+            rows,
+            row: None,
+            since,
+            holding: Holding { store: Arc::clone(&self.store), segments: HashMap::new() },
+            ready: Vec::new().into_iter(),
+            current: Vec::new(),
+            failed: false,
+        })
+    }
+
+    fn sealed_since(
+        &self,
+        source: &SourceName,
+        run: Option<&Run>,
+    ) -> Result<Vec<Since>, CatalogError> {
+        let (number, started) = match run {
+            None => (Some(0), moment(i64::MIN)),
+            Some(run) => {
+                let number = self.store.read("look up a run", |connection| {
+                    Ok(connection.query_row(
+                        "SELECT covers FROM run WHERE id = ?1",
+                        [run.id.0.as_bytes()],
+                        |row| row.get::<_, Option<i64>>(0),
+                    )?)
+                })?;
+                (number, run.started)
+            }
+        };
+        self.segments_after(source, number, started)
+    }
+
+    /// Segments with entries of a source that became known after segment `number`, or, where that
+    /// says nothing because the run was read from tape, were sealed at `started` or later.
+    fn segments_after(
+        &self,
+        source: &SourceName,
+        number: Option<i64>,
+        started: Timestamp,
+    ) -> Result<Vec<Since>, CatalogError> {
+        self.store.read("look for sealed segments", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT s.number, s.id, min(p.first), p.first_key FROM pack p
+                 JOIN segment s ON s.number = p.segment
+                 WHERE p.source = (SELECT number FROM source WHERE name = ?1)
+                 AND CASE WHEN ?2 IS NULL THEN s.created >= ?3 ELSE s.number > ?2 END
+                 GROUP BY p.segment ORDER BY p.segment",
+            )?;
+            let since =
+                statement.query_map((source.as_str(), number, nanoseconds(started)), |row| {
+                    Ok(Since {
+                        number: row.get(0)?,
+                        segment: SegmentId(uuid(row, 1)?),
+                        source: source.clone(),
+                        store: Arc::clone(&self.store),
+                        first: (row.get(2)?, Key(row.get(3)?)),
+                        entries: None,
+                        head: None,
+                        done: false,
+                    })
+                })?;
+            Ok(since.collect::<Result<_, _>>()?)
+        })
+    }
+}

@@ -1,0 +1,15 @@
+//! Runs: what a source held at one time. A run is stored as its changes from an earlier run of the
+//! source, over a bounded chain, and reads as if it were whole.
+
+mod block;
+mod held;
+mod read;
+mod record;
+
+pub use held::Held;
+pub use read::{Changes, Rows, Snapshot};
+
+/// Changes in one stored block.
+pub(in crate::catalog) const BLOCK: usize = 1024;
+/// The longest chain of runs that build on each other, beyond which a run is stored whole.
+pub(in crate::catalog) const CHAIN: usize = 16;
