@@ -16,6 +16,7 @@ pub use client::{Body, HttpError, Method, Reply, Request, Timeouts};
 pub use credentials::{Credentials, CredentialsError, Role};
 pub use fault::Fault;
 pub use limit::{Limiter, Permit};
+pub(crate) use service::parse_date;
 pub use service::{CallError, Retry, Service, ServiceSettings};
 pub use sign::{Dialect, SignError, Signer};
 pub use xml::{XmlError, walk};

@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
 use crate::{
     clock::Clock,
+    item::{Key, Version},
     printable::Redacted,
     source::{
         SourceError,
@@ -18,6 +19,9 @@ use super::settings::{Settings, Style};
 
 /// Everything but what RFC 3986 leaves unreserved.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// A key's slashes stand as they are.
+const KEY: &AsciiSet = &VALUE.remove(b'/');
+
 /// A bucket that can be asked.
 #[derive(Debug)]
 pub(super) struct Bucket {
@@ -93,6 +97,20 @@ impl Bucket {
         self.paying(Request::get(&self.base, format!("{}{}", self.root, encode_query(query))))
     }
 
+    /// A request for an object's head.
+    pub(super) fn head(&self, key: &Key, query: &[(&str, &[u8])]) -> Request {
+        self.paying(Request::head(&self.base, self.target(key, query)))
+    }
+
+    /// A request for an object, or with a sub-resource (`tagging`) for something about it.
+    pub(super) fn get(&self, key: &Key, query: &[(&str, &[u8])]) -> Request {
+        self.paying(Request::get(&self.base, self.target(key, query)))
+    }
+
+    fn target(&self, key: &Key, query: &[(&str, &[u8])]) -> String {
+        format!("{}{}{}", self.root, percent_encode(&key.0, KEY), encode_query(query))
+    }
+
     fn paying(&self, request: Request) -> Request {
         if !self.settings.requester_pays {
             return request;
@@ -135,7 +153,7 @@ impl Bucket {
 }
 
 /// Whether a refusal is about who asks, so that every further request meets it too.
-fn is_about_keys(fault: &Fault) -> bool {
+pub(super) fn is_about_keys(fault: &Fault) -> bool {
     matches!(
         fault.code.as_str(),
         "InvalidAccessKeyId"
@@ -148,6 +166,11 @@ fn is_about_keys(fault: &Fault) -> bool {
             | "RequestTimeTooSkewed"
             | "AuthorizationHeaderMalformed"
     )
+}
+
+/// The query that names a version, if there is one.
+pub(super) fn version_query(version: &Version) -> Option<(&'static str, &[u8])> {
+    (!version.is_none()).then_some(("versionId", version.0.as_bytes()))
 }
 
 fn encode_query(query: &[(&str, &[u8])]) -> String {
@@ -185,6 +208,28 @@ mod tests {
         settings.endpoint = endpoint.map(str::to_owned);
         settings.style = style;
         Bucket::new(settings, Arc::new(SystemClock::new()))
+    }
+
+    #[test]
+    fn keys_stand_in_the_address_byte_for_byte() {
+        let path = bucket(Some("http://127.0.0.1:9/"), Style::Path).unwrap();
+        let host = bucket(None, Style::VirtualHost).unwrap();
+        for (key, target) in [
+            (&b"."[..], "."),
+            (b"..", ".."),
+            (b"a//b", "a//b"),
+            (b"/a", "/a"),
+            (b"a+b c?d#e%", "a%2Bb%20c%3Fd%23e%25"),
+            (b"\n\x01\xff", "%0A%01%FF"),
+            ("\u{fffd}~".as_bytes(), "%EF%BF%BD~"),
+        ] {
+            let key = Key(key.to_vec());
+            assert_eq!(path.get(&key, &[]).target, format!("/b/{target}"));
+            assert_eq!(host.get(&key, &[]).target, format!("/{target}"));
+        }
+        assert_eq!(host.get(&Key::from("k"), &[]).base, "https://b.s3.eu-west-1.amazonaws.com");
+        let query = [("tagging", &b""[..]), ("versionId", b"a+/=")];
+        assert_eq!(path.get(&Key::from("k"), &query).target, "/b/k?tagging=&versionId=a%2B%2F%3D");
     }
 
     #[test]

@@ -5,7 +5,11 @@
 //! waits for a disk.
 
 mod bucket;
+mod checksum;
 mod fetch;
+mod head;
+mod listing;
+mod object;
 mod settings;
 
 pub use fetch::S3;

@@ -1,0 +1,410 @@
+//! From one listed object to the sink.
+
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::HeaderValue;
+use tokio::{runtime::Runtime, task::JoinHandle};
+
+use crate::{
+    cancel::Cancel,
+    digest,
+    item::{Item, Kind, Listed},
+    source::{
+        Claim, Finding, Outcome, Problem, Sink, SourceError,
+        http::{CallError, Permit, Reply, Request},
+        s3::{
+            bucket::{Bucket, version_query},
+            checksum::{Meter, Verdict, offers},
+            head::Head,
+            listing::find,
+            settings::Tags,
+        },
+    },
+    volume::manifest::Part,
+};
+
+use super::{
+    beside::{parts, tags},
+    range::{Pinned, is_whole, read},
+    trouble::Trouble,
+};
+
+/// Objects up to this size come in one request and wait in memory for their place, in bytes.
+const SMALL: u64 = 8 << 20;
+/// Larger ones come in ranges of this many bytes, a multiple of [`digest::RANGE`].
+const RANGE: u64 = 8 << 20;
+const _: () = assert!(RANGE.is_multiple_of(digest::RANGE));
+/// How often an object is read that changes meanwhile, or whose bytes are wrong.
+const TRIES: u32 = 3;
+/// How long a wish to stop may go unnoticed.
+const CANCEL_POLL: Duration = Duration::from_millis(100);
+
+/// Reads objects into a sink, one at a time; each of several threads calls it.
+#[derive(Clone, Copy)]
+pub(in crate::source::s3) struct Delivery<'a> {
+    pub(in crate::source::s3) bucket: &'a Arc<Bucket>,
+    pub(in crate::source::s3) runtime: &'a Runtime,
+    pub(in crate::source::s3) sink: &'a dyn Sink,
+    pub(in crate::source::s3) cancel: &'a Cancel,
+    /// Set when another thread met what ends the job.
+    pub(in crate::source::s3) stop: &'a AtomicBool,
+}
+
+/// It was different at each try.
+#[derive(Debug, thiserror::Error)]
+#[error("it changed while it was read, {TRIES} times over")]
+struct KeepsChanging;
+
+/// It changed when a part of it was already archived.
+#[derive(Debug, thiserror::Error)]
+#[error("it changed while it was read, after parts of it had been archived")]
+struct ChangedMidway;
+
+/// It is gone from the listing.
+#[derive(Debug, thiserror::Error)]
+#[error("it is no longer listed")]
+struct NoLongerListed;
+
+/// The service holds metadata that no header can carry.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} pieces of metadata cannot be sent")]
+struct MissingMetadata(u32);
+
+/// What one claim takes: a part of an item, or all of it.
+#[derive(Debug)]
+struct Stretch {
+    part: Option<Part>,
+    span: Range<u64>,
+}
+
+/// A range on its way. Dropping it ends the request.
+#[derive(Debug)]
+struct Fetching {
+    task: JoinHandle<Result<Vec<u8>, Trouble>>,
+    _permit: Permit,
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Delivery<'_> {
+    /// Delivers one object, or reports why not.
+    ///
+    /// # Errors
+    ///
+    /// When nothing more can be read or taken.
+    pub(in crate::source::s3) fn deliver(&self, listed: Listed) -> Result<(), SourceError> {
+        if listed.kind == Kind::DeleteMarker {
+            let item = Item { kind: Kind::DeleteMarker, ..item_of(&listed) };
+            return Ok(self.sink.put(item, &[])?);
+        }
+        let mut listed = listed;
+        let mut last: (Problem, Box<dyn std::error::Error + Send + Sync>) =
+            (Problem::Unreadable, Box::new(KeepsChanging));
+        for _ in 0..TRIES {
+            match self.read(&mut listed) {
+                Ok(()) => return Ok(()),
+                Err(Trouble::Fatal(error)) => return Err(error),
+                Err(Trouble::Finding(problem, detail)) => {
+                    self.report(&listed, problem, detail);
+                    return Ok(());
+                }
+                Err(Trouble::Mismatch(mismatch)) => {
+                    last = (Problem::ChecksumMismatch, Box::new(mismatch));
+                }
+                Err(Trouble::Changed) => {
+                    last = (Problem::Unreadable, Box::new(KeepsChanging));
+                    let found = self.wait(find(Arc::clone(self.bucket), &listed))??;
+                    let Some(found) = found.filter(|found| found.listed.kind == Kind::File) else {
+                        self.report(&listed, Problem::Vanished, Box::new(NoLongerListed));
+                        return Ok(());
+                    };
+                    listed = found.listed;
+                }
+            }
+        }
+        self.report(&listed, last.0, last.1);
+        Ok(())
+    }
+
+    fn report(
+        &self,
+        listed: &Listed,
+        what: Problem,
+        detail: Box<dyn std::error::Error + Send + Sync>,
+    ) {
+        let (key, version) = (listed.key.clone(), listed.version.clone());
+        self.sink.report(Finding { key, version, what, detail: Some(detail) });
+    }
+
+    fn read(&self, listed: &mut Listed) -> Result<(), Trouble> {
+        if self.is_small(listed) { self.read_small(listed) } else { self.read_large(listed) }
+    }
+
+    fn is_small(&self, listed: &Listed) -> bool {
+        listed.size <= SMALL.min(self.sink.part_bytes())
+    }
+
+    fn read_small(&self, listed: &mut Listed) -> Result<(), Trouble> {
+        let permit = self.wait(self.bucket.service.limiter().acquire())?;
+        let query: Vec<_> = version_query(&listed.version).into_iter().collect();
+        let reply = self.send(self.bucket.get(&listed.key, &query))?;
+        if !is_whole(reply.status, &reply.headers) {
+            let what = format!("{} to a request for a whole object", reply.status);
+            return Err(Trouble::protocol(self.bucket, what));
+        }
+        let head = self.head_of(listed, &reply)?;
+        if !self.is_small(listed) {
+            return Err(Trouble::Changed);
+        }
+        let object = Arc::new(self.pin(listed, &head));
+        let span = 0..listed.size;
+        let bytes = self.wait(read(Arc::clone(self.bucket), object, span, Some(reply)))??;
+        drop(permit);
+
+        let mut meter = self.meter(listed, &head)?;
+        meter.update(&bytes);
+        let mut item = self.describe(listed, head)?;
+        let facts = item.object.as_mut().expect("an object has facts");
+        facts.verified = verified(meter)?;
+        Ok(self.sink.put(item, &bytes)?)
+    }
+
+    fn read_large(&self, listed: &mut Listed) -> Result<(), Trouble> {
+        let query: Vec<_> = version_query(&listed.version).into_iter().collect();
+        let reply = self.send(self.bucket.head(&listed.key, &query))?;
+        let head = self.head_of(listed, &reply)?;
+        drop(reply);
+        let object = Arc::new(self.pin(listed, &head));
+        let mut meter = self.meter(listed, &head)?;
+        let item = self.describe(listed, head)?;
+        let all = stretches(listed.size, self.sink.part_bytes());
+        let count = all.len();
+        for (index, stretch) in all.into_iter().enumerate() {
+            let is_last = index + 1 == count;
+            let delivered = self.read_stretch(&object, &item, stretch, &mut meter);
+            let finished = delivered.and_then(|claim| {
+                let verified =
+                    if is_last { verified(std::mem::take(&mut meter))? } else { String::new() };
+                claim.finish(Outcome { verified, torn: false }).map_err(Trouble::from)
+            });
+            match finished {
+                Ok(()) => {}
+                Err(trouble) if index > 0 => return Err(midway(trouble)),
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads one part (or all) into a claim of its own, in order, several ranges ahead.
+    fn read_stretch(
+        &self,
+        object: &Arc<Pinned>,
+        item: &Item,
+        stretch: Stretch,
+        meter: &mut Meter,
+    ) -> Result<Box<dyn Claim>, Trouble> {
+        let Stretch { part, span } = stretch;
+        let claim = self.sink.claim(item.clone(), part)?;
+        let mut next = span.start;
+        let mut offset = 0;
+        let mut ahead: VecDeque<Fetching> = VecDeque::new();
+        let limiter = self.bucket.service.limiter();
+        loop {
+            while next < span.end {
+                // Only whoever has nothing under way may wait for leave: so each thread that
+                // waits holds none, and each that holds some is getting on.
+                let permit = match limiter.try_acquire() {
+                    Some(permit) => permit,
+                    None if ahead.is_empty() => self.wait(limiter.acquire())?,
+                    None => break,
+                };
+                let end = (next + RANGE).min(span.end);
+                let reading = read(Arc::clone(self.bucket), Arc::clone(object), next..end, None);
+                ahead.push_back(Fetching { task: self.runtime.spawn(reading), _permit: permit });
+                next = end;
+            }
+            let Some(mut first) = ahead.pop_front() else { return Ok(claim) };
+            let bytes = self
+                .wait(&mut first.task)?
+                .expect("only dropping it aborts a range, and it does not panic")?;
+            meter.update(&bytes);
+            claim.write_at(offset, &bytes)?;
+            offset += bytes.len() as u64;
+            // Only now is its memory free, and the leave with it.
+            drop((bytes, first));
+        }
+    }
+
+    /// Sends a request that asks for checksums too.
+    fn send(&self, request: Request) -> Result<Reply, Trouble> {
+        let request = request.with("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
+        let sent = self.wait(self.bucket.service.send(&request))?;
+        sent.map_err(|error| Trouble::from_call(self.bucket, error))
+    }
+
+    /// Reads the head, and makes sure that it is of what was listed.
+    fn head_of(&self, listed: &mut Listed, reply: &Reply) -> Result<Head, Trouble> {
+        let head = Head::read(reply.headers.clone())
+            .map_err(|error| Trouble::Finding(Problem::Unreadable, Box::new(error)))?;
+        let same = head.token(&listed.version) == listed.token;
+        if same || (Pinned::is_final(&listed.version) && head.size == listed.size) {
+            return Ok(head);
+        }
+        // Either it was written anew, or this service's heads and listings differ in their ways.
+        // Only the listing's word is comparable with the next listing.
+        let found = self.wait(find(Arc::clone(self.bucket), listed))??;
+        match found {
+            Some(found) if found.etag == head.facts.etag && found.listed.size == head.size => {
+                *listed = found.listed;
+                Ok(head)
+            }
+            Some(_) => Err(Trouble::Changed),
+            None => Err(Trouble::Finding(Problem::Vanished, Box::new(NoLongerListed))),
+        }
+    }
+
+    fn pin(&self, listed: &Listed, head: &Head) -> Pinned {
+        Pinned {
+            key: listed.key.clone(),
+            version: listed.version.clone(),
+            etag: head.etag.clone(),
+            size: listed.size,
+        }
+    }
+
+    /// A meter for the best checksum that can be checked.
+    fn meter(&self, listed: &Listed, head: &Head) -> Result<Meter, SourceError> {
+        let meaning = self.bucket.settings.etag;
+        for offer in offers(&head.headers, &head.facts.etag, meaning) {
+            let (key, version) = (&listed.key, &listed.version);
+            let known = self.wait(parts(self.bucket, key, version, &offer))?;
+            let meter = Meter::new(Some(offer), known, listed.size);
+            if meter.compares() {
+                return Ok(meter);
+            }
+        }
+        Ok(Meter::default())
+    }
+
+    /// The item, with its tags.
+    fn describe(&self, listed: &Listed, head: Head) -> Result<Item, Trouble> {
+        let mut facts = head.facts;
+        let ask = match (self.bucket.settings.tags, head.tags) {
+            (Tags::Never, _) | (Tags::Counted, Some(0)) => false,
+            // A GET that says nothing means none; a HEAD of some services never says.
+            (Tags::Counted, None) => !self.is_small(listed),
+            (Tags::Counted, Some(_)) | (Tags::Always, _) => true,
+        };
+        if ask {
+            match self.wait(tags(self.bucket, &listed.key, &listed.version))? {
+                Ok(tags) => facts.tags = tags,
+                Err(CallError::Refused(fault)) => {
+                    self.report(listed, Problem::Incomplete, Box::new(fault));
+                }
+                Err(error) => return Err(Trouble::from_call(self.bucket, error)),
+            }
+        }
+        if head.missing_metadata > 0 {
+            let detail = MissingMetadata(head.missing_metadata);
+            self.report(listed, Problem::Incomplete, Box::new(detail));
+        }
+        Ok(Item { object: Some(Box::new(facts)), ..item_of(listed) })
+    }
+
+    /// Waits for the network, unless the job is to stop.
+    fn wait<T>(&self, what: impl Future<Output = T>) -> Result<T, SourceError> {
+        let stopped = async {
+            while !self.cancel.is_set() && !self.stop.load(Ordering::Acquire) {
+                tokio::time::sleep(CANCEL_POLL).await;
+            }
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                value = what => Ok(value),
+                () = stopped => Err(SourceError::Stopped),
+            }
+        })
+    }
+}
+
+fn item_of(listed: &Listed) -> Item {
+    Item {
+        key: listed.key.clone(),
+        version: listed.version.clone(),
+        kind: listed.kind.clone(),
+        size: listed.size,
+        modified: listed.modified,
+        latest: listed.latest,
+        token: listed.token,
+        ..Item::default()
+    }
+}
+
+/// The stretches that an item of `size` bytes is delivered in.
+fn stretches(size: u64, part_bytes: u64) -> Vec<Stretch> {
+    if size <= part_bytes {
+        return vec![Stretch { part: None, span: 0..size }];
+    }
+    let of = u32::try_from(size.div_ceil(part_bytes)).expect("a part is at least a range");
+    (0..of)
+        .map(|index| {
+            let offset = u64::from(index) * part_bytes;
+            let length = part_bytes.min(size - offset);
+            let part = Some(Part { number: index + 1, of, offset, length });
+            Stretch { part, span: offset..offset + length }
+        })
+        .collect()
+}
+
+fn verified(meter: Meter) -> Result<String, Trouble> {
+    match meter.finish() {
+        Verdict::Agreed(label) => Ok(label),
+        Verdict::Unchecked => Ok(String::new()),
+        Verdict::Differs(mismatch) => Err(Trouble::Mismatch(mismatch)),
+    }
+}
+
+/// Parts that are archived cannot be read again in the same run: the next one takes the item.
+fn midway(trouble: Trouble) -> Trouble {
+    match trouble {
+        Trouble::Changed => Trouble::Finding(Problem::Unreadable, Box::new(ChangedMidway)),
+        Trouble::Mismatch(mismatch) => {
+            Trouble::Finding(Problem::ChecksumMismatch, Box::new(mismatch))
+        }
+        Trouble::Finding(..) | Trouble::Fatal(_) => trouble,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_an_item_once() {
+        for (size, part, count) in [(10, 10, 1), (11, 10, 2), (20, 10, 2), (21, 10, 3), (0, 10, 1)]
+        {
+            let parts = stretches(size, part);
+            assert_eq!(parts.len(), count, "{size} by {part}");
+            let mut at = 0;
+            for Stretch { span, .. } in &parts {
+                assert_eq!(span.start, at);
+                at = span.end;
+            }
+            assert_eq!(at, size);
+        }
+    }
+}
