@@ -5,6 +5,7 @@
 //! fields are big-endian.
 
 pub mod cdb;
+pub mod density;
 pub mod element;
 pub mod inquiry;
 pub mod limits;

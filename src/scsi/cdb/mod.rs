@@ -5,6 +5,7 @@ mod decode;
 mod encode;
 mod field;
 pub mod opcode;
+pub mod support;
 #[cfg(test)]
 mod tests;
 
