@@ -3,6 +3,7 @@
 //! A source knows nothing of staging, catalog or drive. It lists what is there and, asked for some
 //! of it, delivers bytes to a [`Sink`].
 
+pub mod directory;
 pub mod http;
 pub mod s3;
 

@@ -1,0 +1,425 @@
+//! Reading one item: its facts and its bytes, and whether they stayed the same meanwhile.
+
+use std::{
+    error::Error,
+    io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use rustix::{
+    fs::{Advice, AtFlags, FileType, Mode, OFlags, Stat},
+    io::Errno,
+};
+
+use crate::{
+    cancel::Cancel,
+    digest::RANGE,
+    item::{Extent, Item, Key, Kind, Listed, Xattr},
+    source::{
+        Finding, Outcome, Problem, Sink, SinkError, SourceError,
+        directory::{
+            DirectorySource,
+            attributes::{Attributes, Of},
+            extents,
+            facts::{self, Stamp},
+            paths::{self, DIRECTORY, Directories},
+        },
+    },
+    volume::manifest::Part,
+};
+
+/// How often a file that changes while it is read is read.
+const TRIES: u32 = 3;
+/// What a writer gets to finish before the next try, times the number of tries so far.
+const SETTLE: Duration = Duration::from_millis(20);
+/// File systems count time in ticks of up to 10 ms: a change in the tick of the one before shows
+/// in no time stamp.
+const TICK: Duration = Duration::from_millis(10);
+/// Larger files come by [`Sink::claim`]. Also how much is read at once: more would not fit the
+/// processor's cache.
+const RANGE_BYTES: usize = 1 << 20;
+/// After so many bytes of a large file the page cache is told to forget them.
+const FORGET_BYTES: u64 = 8 << 20;
+
+/// One thread's means of reading items.
+pub(super) struct Reader<'a> {
+    source: &'a DirectorySource,
+    sink: &'a dyn Sink,
+    cancel: &'a Cancel,
+    directories: Directories,
+    attributes: Attributes,
+    buffer: Vec<u8>,
+}
+
+/// Why an item was not delivered.
+enum Trouble {
+    /// Something about this one item.
+    Item(Problem, Option<Errno>),
+    /// Nothing further can be delivered.
+    End(SourceError),
+    /// It changed while it was read, and may be tried again.
+    Changed,
+}
+
+/// A file opened to be read.
+struct Opened<'a> {
+    listed: &'a Listed,
+    file: OwnedFd,
+    before: Stat,
+    xattrs: Vec<Xattr>,
+    /// Whether it is delivered even if it changes.
+    last_try: bool,
+}
+
+impl From<Errno> for Trouble {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            // Also what was a file and is now a symlink, a directory, a device or a socket: the
+            // next listing has it as what it is.
+            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ISDIR | Errno::NXIO => {
+                Self::Item(Problem::Vanished, None)
+            }
+            errno => Self::Item(Problem::Unreadable, Some(errno)),
+        }
+    }
+}
+
+impl From<SinkError> for Trouble {
+    fn from(error: SinkError) -> Self {
+        Self::End(error.into())
+    }
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(source: &'a DirectorySource, sink: &'a dyn Sink, cancel: &'a Cancel) -> Self {
+        Self {
+            source,
+            sink,
+            cancel,
+            directories: Directories::new(&source.root),
+            attributes: Attributes::default(),
+            buffer: vec![0; RANGE_BYTES + 1],
+        }
+    }
+
+    /// Delivers or reports each of `batch`, unless `stop` says that it is of no use.
+    pub(super) fn deliver_all(
+        &mut self,
+        batch: &[Listed],
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), SourceError> {
+        for listed in batch {
+            if self.cancel.is_set() || stop() {
+                return Err(SourceError::Stopped);
+            }
+            match self.deliver(listed) {
+                Ok(()) => {}
+                Err(Trouble::Item(
+                    _,
+                    Some(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)),
+                )) => {
+                    return Err(self.source.lost("opening a file", errno));
+                }
+                Err(Trouble::Item(problem, cause)) => self.report(listed, problem, cause),
+                Err(Trouble::Changed) => self.report(listed, Problem::Unreadable, None),
+                Err(Trouble::End(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, listed: &Listed, what: Problem, cause: Option<Errno>) {
+        let detail =
+            cause.map(|errno| -> Box<dyn Error + Send + Sync> { Box::new(io::Error::from(errno)) });
+        self.sink.report(Finding {
+            key: listed.key.clone(),
+            version: listed.version.clone(),
+            what,
+            detail,
+        });
+    }
+
+    fn deliver(&mut self, listed: &Listed) -> Result<(), Trouble> {
+        let (parent, name) = paths::split(&listed.key.0);
+        let parent = self.directories.open(parent)?;
+        let name = if name.is_empty() { b"." } else { name };
+        match &listed.kind {
+            Kind::File => self.file(listed, parent.as_fd(), name),
+            Kind::Directory => self.directory(listed, parent.as_fd(), name),
+            Kind::Symlink { .. }
+            | Kind::Fifo
+            | Kind::CharacterDevice { .. }
+            | Kind::BlockDevice { .. } => self.special(listed, parent.as_fd(), name),
+            Kind::DeleteMarker => Err(Trouble::Item(Problem::Unsupported, None)),
+        }
+    }
+
+    /// The attributes that can be read; what cannot is reported.
+    fn xattrs(&mut self, listed: &Listed, of: &Of<'_>, device: u64) -> Vec<Xattr> {
+        match self.attributes.read(of, device) {
+            Ok(xattrs) => xattrs,
+            Err((xattrs, errno)) => {
+                self.report(listed, Problem::Incomplete, Some(errno));
+                xattrs
+            }
+        }
+    }
+
+    fn item(&self, listed: &Listed, stat: &Stat, kind: Kind, xattrs: Vec<Xattr>) -> Item {
+        facts::item(listed, stat, kind, xattrs, &self.source.names)
+    }
+
+    fn directory(
+        &mut self,
+        listed: &Listed,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<(), Trouble> {
+        let directory = rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())?;
+        let stat = rustix::fs::fstat(&directory)?;
+        let xattrs = self.xattrs(listed, &Of::Open(directory.as_fd()), stat.st_dev);
+        let item = self.item(listed, &stat, Kind::Directory, xattrs);
+        Ok(self.sink.put(item, &[])?)
+    }
+
+    /// What must not be opened: symlinks, pipes, devices.
+    fn special(
+        &mut self,
+        listed: &Listed,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<(), Trouble> {
+        let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = match facts::kind(&stat) {
+            Some(Kind::Symlink { .. }) => {
+                let target = rustix::fs::readlinkat(parent, name, Vec::new())?;
+                Kind::Symlink { target: Key(target.into_bytes()) }
+            }
+            Some(kind @ (Kind::Fifo | Kind::CharacterDevice { .. } | Kind::BlockDevice { .. })) => {
+                kind
+            }
+            Some(Kind::File | Kind::Directory | Kind::DeleteMarker) | None => {
+                return Err(Trouble::Item(Problem::Vanished, None));
+            }
+        };
+        let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
+        path.extend_from_slice(name);
+        let xattrs = self.xattrs(listed, &Of::Path(&path), stat.st_dev);
+        let item = self.item(listed, &stat, kind, xattrs);
+        Ok(self.sink.put(item, &[])?)
+    }
+
+    fn file(
+        &mut self,
+        listed: &Listed,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> Result<(), Trouble> {
+        let mut attempt = 1;
+        loop {
+            match self.try_file(listed, parent, name, attempt == TRIES) {
+                Err(Trouble::Changed) if attempt < TRIES => {
+                    self.source.clock.sleep(SETTLE * attempt);
+                    attempt += 1;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn try_file(
+        &mut self,
+        listed: &Listed,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        last_try: bool,
+    ) -> Result<(), Trouble> {
+        let file = open_quietly(parent, name)?;
+        let mut before = rustix::fs::fstat(&file)?;
+        if facts::file_type(&before) != FileType::RegularFile {
+            return Err(Trouble::Item(Problem::Vanished, None));
+        }
+        if self.source.clock.now().since(facts::changed(&before)) < TICK {
+            self.source.clock.sleep(TICK);
+            before = rustix::fs::fstat(&file)?;
+        }
+        let xattrs = self.xattrs(listed, &Of::Open(file.as_fd()), before.st_dev);
+        let size = facts::size(&before);
+        let holes = facts::allocated(&before) + extents::MIN_HOLE_BYTES <= size;
+        let map = if holes { extents::map(file.as_fd(), size)? } else { None };
+        let opened = Opened { listed, file, before, xattrs, last_try };
+        match map {
+            Some(map) if data_bytes(&map) <= self.sink.part_bytes() => self.sparse(opened, map),
+            // More data than a part takes: stored whole, holes and all, so that it can be parted.
+            Some(_) => self.large(opened),
+            None if size <= RANGE => self.small(opened),
+            None => self.large(opened),
+        }
+    }
+
+    /// Reads a whole file of at most [`RANGE_BYTES`] with one look for its end.
+    fn small(&mut self, opened: Opened<'_>) -> Result<(), Trouble> {
+        let size = usize::try_from(facts::size(&opened.before)).expect("at most a range");
+        let mut filled = 0;
+        while filled <= size {
+            // One byte more than there should be, to see it grow.
+            let room = &mut self.buffer[filled..=size];
+            match rustix::io::pread(&opened.file, room, filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        let after = rustix::fs::fstat(&opened.file)?;
+        let same = filled == size && Stamp::of(&opened.before) == Stamp::of(&after);
+        if !same && !opened.last_try {
+            return Err(Trouble::Changed);
+        }
+        let Opened { listed, before, xattrs, .. } = opened;
+        let mut item = self.item(listed, &before, Kind::File, xattrs);
+        if same {
+            return Ok(self.sink.put(item, &self.buffer[..size])?);
+        }
+        let data = &self.buffer[..filled.min(size)];
+        item.size = data.len() as u64;
+        let claim = self.sink.claim(item, None)?;
+        if !data.is_empty() {
+            claim.write_at(0, data)?;
+        }
+        claim.finish(Outcome { torn: true, ..Outcome::default() })?;
+        self.report(listed, Problem::Torn, None);
+        Ok(())
+    }
+
+    /// Reads a file by ranges, as parts if it is longer than one.
+    fn large(&mut self, opened: Opened<'_>) -> Result<(), Trouble> {
+        let size = facts::size(&opened.before);
+        let mut item = self.item(opened.listed, &opened.before, Kind::File, opened.xattrs.clone());
+        item.size = size;
+        advise(&opened, 0, None, Advice::Sequential);
+        let mut torn = false;
+        let parts = parts(size, self.sink.part_bytes());
+        for (index, span) in parts.iter().enumerate() {
+            let part = (parts.len() > 1).then_some(*span);
+            let claim = self.sink.claim(item.clone(), part)?;
+            let mut at = 0;
+            while at < span.length {
+                let length = RANGE.min(span.length - at);
+                torn |= !self.read_range(&opened, span.offset + at, length)?;
+                let length = usize::try_from(length).expect("at most a range");
+                claim.write_at(at, &self.buffer[..length])?;
+                at += RANGE;
+                if at % FORGET_BYTES == 0 {
+                    let done = span.offset + at - FORGET_BYTES;
+                    advise(&opened, done, Some(FORGET_BYTES), Advice::DontNeed);
+                }
+            }
+            let after = rustix::fs::fstat(&opened.file)?;
+            torn |= Stamp::of(&opened.before) != Stamp::of(&after);
+            // Once a part is sealed there is no way back: the rest is kept, and marked.
+            if torn && index == 0 && !opened.last_try {
+                return Err(Trouble::Changed);
+            }
+            claim.finish(Outcome { torn, ..Outcome::default() })?;
+        }
+        if torn {
+            self.report(opened.listed, Problem::Torn, None);
+        }
+        Ok(())
+    }
+
+    /// Reads the ranges of a file that touch data.
+    fn sparse(&mut self, opened: Opened<'_>, map: Vec<Extent>) -> Result<(), Trouble> {
+        let size = facts::size(&opened.before);
+        let mut item = self.item(opened.listed, &opened.before, Kind::File, opened.xattrs.clone());
+        item.extents = Some(map.clone());
+        let claim = self.sink.claim(item, None)?;
+        let mut torn = false;
+        let mut next = 0;
+        for extent in map {
+            let mut at = next.max(extent.offset / RANGE * RANGE);
+            while at < extent.offset + extent.length {
+                let length = RANGE.min(size - at);
+                torn |= !self.read_range(&opened, at, length)?;
+                let length = usize::try_from(length).expect("at most a range");
+                claim.write_at(at, &self.buffer[..length])?;
+                at += RANGE;
+            }
+            next = next.max(at);
+        }
+        let after = rustix::fs::fstat(&opened.file)?;
+        torn |= Stamp::of(&opened.before) != Stamp::of(&after);
+        if torn && !opened.last_try {
+            return Err(Trouble::Changed);
+        }
+        claim.finish(Outcome { torn, ..Outcome::default() })?;
+        if torn {
+            self.report(opened.listed, Problem::Torn, None);
+        }
+        Ok(())
+    }
+
+    /// Fills the buffer with `length` bytes from `offset` on. `false` when the file ends before,
+    /// and the rest is zeros.
+    fn read_range(
+        &mut self,
+        opened: &Opened<'_>,
+        offset: u64,
+        length: u64,
+    ) -> Result<bool, Trouble> {
+        if self.cancel.is_set() {
+            return Err(Trouble::End(SourceError::Stopped));
+        }
+        let length = usize::try_from(length).expect("at most a range");
+        let mut filled = 0;
+        while filled < length {
+            let room = &mut self.buffer[filled..length];
+            match rustix::io::pread(&opened.file, room, offset + filled as u64) {
+                Ok(0) => {
+                    self.buffer[filled..length].fill(0);
+                    return Ok(false);
+                }
+                Ok(read) => filled += read,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Opens a file without changing its access time, where that is permitted.
+fn open_quietly(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
+    // Without O_NONBLOCK a pipe that took the file's place would hang the reader.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    match rustix::fs::openat(parent, name, flags | OFlags::NOATIME, Mode::empty()) {
+        // Only the owner may ask for it.
+        Err(Errno::PERM) => rustix::fs::openat(parent, name, flags, Mode::empty()),
+        result => result,
+    }
+}
+
+fn data_bytes(map: &[Extent]) -> u64 {
+    map.iter().map(|extent| extent.length).sum()
+}
+
+/// Cuts an item into parts.
+fn parts(size: u64, part_bytes: u64) -> Vec<Part> {
+    let of = u32::try_from(size.div_ceil(part_bytes)).expect("parts are many MiB long");
+    (0..of)
+        .map(|index| {
+            let offset = u64::from(index) * part_bytes;
+            Part { number: index + 1, of, offset, length: part_bytes.min(size - offset) }
+        })
+        .collect()
+}
+
+/// Tells the page cache what comes. A file system that takes no advice is no worse for it.
+fn advise(opened: &Opened<'_>, offset: u64, length: Option<u64>, advice: Advice) {
+    let length = length.and_then(std::num::NonZero::new);
+    if let Err(errno) = rustix::fs::fadvise(&opened.file, offset, length, advice) {
+        tracing::trace!(%errno, "the page cache takes no advice");
+    }
+}
