@@ -27,14 +27,14 @@ pub(super) struct Directories {
     open: Vec<(Vec<u8>, Arc<OwnedFd>)>,
 }
 
-/// Opens the directory at `path` beneath `base`, however long the path.
+/// Opens the directory at `path` beneath `base` (itself for an empty path), however long the path.
 ///
 /// # Errors
 ///
 /// The kernel's, `ELOOP` when a component is a symbolic link.
 pub(super) fn open_directory(base: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     let mut opened: Option<OwnedFd> = None;
-    let mut rest = path;
+    let mut rest = if path.is_empty() { b"." } else { path };
     loop {
         let (now, later) = step(rest);
         let from = opened.as_ref().map_or(base, std::os::fd::AsFd::as_fd);
