@@ -93,6 +93,11 @@ impl<R: Read> Reader<R> {
         self.at
     }
 
+    /// The stream.
+    pub fn get_ref(&self) -> &R {
+        &self.inner
+    }
+
     /// The stream, wherever the reader left it.
     pub fn into_inner(self) -> R {
         self.inner

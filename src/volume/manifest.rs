@@ -1,4 +1,5 @@
-//! The manifest of a segment: one line of JSON a member, sorted.
+//! The manifest of a segment: one line of JSON a member, sorted. [`crate::volume::lines`] writes
+//! and reads it.
 
 use serde::{Deserialize, Serialize};
 
