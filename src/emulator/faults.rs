@@ -26,6 +26,9 @@ pub struct Fault {
     /// When the drive stands before this object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<u64>,
+    /// When the drive stands before this object or a later one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_object: Option<u64>,
     /// Commands that meet the conditions and pass unharmed first.
     #[serde(default)]
     pub skip: u64,
@@ -136,6 +139,7 @@ impl Fault {
             barcode: None,
             command: None,
             object: None,
+            from_object: None,
             skip: 0,
             times: None,
             effect,
@@ -150,6 +154,11 @@ impl Fault {
     /// The same, only before this object.
     pub fn before_object(self, object: u64) -> Self {
         Self { object: Some(object), ..self }
+    }
+
+    /// The same, only before this object or a later one.
+    pub fn from_object(self, object: u64) -> Self {
+        Self { from_object: Some(object), ..self }
     }
 
     /// The same, after so many commands that would meet the conditions.
@@ -197,6 +206,7 @@ impl Faults {
                 && fault.barcode.is_none_or(|barcode| found.barcode == Some(barcode))
                 && fault.command.is_none_or(|kind| found.kind == kind)
                 && fault.object.is_none_or(|object| found.object == Some(object))
+                && fault.from_object.is_none_or(|object| found.object >= Some(object))
         };
         let mut effect = None;
         let mut changed = false;

@@ -93,6 +93,7 @@ impl EmulatedDrive {
         self.registers.counters.mount_written += bytes;
         if let Some(loaded) = &mut self.loaded {
             loaded.cartridge.bytes_written += bytes;
+            loaded.changed = true;
         }
     }
 
@@ -294,6 +295,7 @@ impl EmulatedDrive {
         }
         if let Some(loaded) = &mut self.loaded {
             loaded.cartridge.bytes_read += u64::from(length);
+            loaded.changed = true;
         }
         Ok(length)
     }

@@ -287,6 +287,12 @@ impl EmulatedDrive {
         Ok(())
     }
 
+    /// Whether the cartridge that the drive knows of is still in the bay: else its files may be
+    /// another drive's by now.
+    pub(crate) fn is_undisturbed(&self) -> bool {
+        self.changes().is_ok_and(|changes| changes == self.stand.changes)
+    }
+
     pub(crate) fn save_index(&mut self) {
         if let Some(loaded) = &mut self.loaded
             && let Err(error) = loaded.image.save_index()

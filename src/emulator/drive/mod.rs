@@ -158,6 +158,7 @@ impl EmulatedDrive {
             faults: Faults::read(dir)?,
         };
         drive.resume()?;
+        drive.save()?;
         Ok(Some(drive))
     }
 
@@ -380,7 +381,7 @@ impl EmulatedDrive {
             }
             Effect::Reset(lost) => {
                 let answer = self.lose_buffered(lost);
-                self.stand.lost = true;
+                (self.stand.appending, self.stand.lost) = (false, true);
                 self.registers.attention(Code::POWER_ON_OR_RESET, Some(self.nexus));
                 let code = Code::POWER_ON_OR_RESET;
                 Struck::Answer(answer.and(Err((Key::UnitAttention, code).into())))
@@ -493,9 +494,16 @@ impl Transport for EmulatedDrive {
 }
 
 impl Drop for EmulatedDrive {
-    /// Keeps the index, so that the next to open the drive need not scan the tape. Nothing is lost
-    /// when this fails or never runs.
+    /// Keeps the index, so that the next to open the drive need not scan the tape, and statistics.
+    /// No data are lost when this fails or never runs.
     fn drop(&mut self) {
+        if !self.is_undisturbed() {
+            return;
+        }
         self.save_index();
+        self.registers_changed = true;
+        if let Err(error) = self.save_cartridge().and_then(|()| self.save()) {
+            tracing::warn!(%error, "the drive's statistics are not kept");
+        }
     }
 }
