@@ -9,14 +9,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    emulator::{
-        drive::bay,
-        generation::Generation,
-        tape::{Cartridge, Image, StorageError, read_json, write_json},
-    },
-    ident::Barcode,
+use crate::emulator::{
+    drive::bay,
+    generation::drive_number,
+    tape::{Cartridge, Image, StorageError, read_json, write_json},
 };
+use crate::ident::Barcode;
+use crate::scsi::density::Generation;
 
 /// What a new library is made of.
 #[derive(Clone, Debug)]
@@ -161,6 +160,10 @@ impl Library {
         let library = Self { dir: dir.to_owned() };
         for sub in [library.dir.join("cartridges"), library.dir.join("drives")] {
             fs::create_dir_all(&sub).map_err(io_error("make the directory", &sub))?;
+        }
+        if drive_number(plan.generation).is_none() {
+            let text = format!("there are no emulated {} drives", plan.generation);
+            return Err(StorageError::Impossible(text));
         }
         let lock = library.lock()?;
         if library.dir.join("library.json").exists() {

@@ -1,20 +1,19 @@
 //! Places and moves: what is where, what may go where, and how the robot tells.
 
-use crate::{
-    emulator::{
-        answer::Check,
-        drive::bay,
-        library::{Contents, Element, ElementKind, Library},
+use crate::emulator::{
+    answer::Check,
+    drive::bay,
+    generation::product,
+    library::{Contents, Element, ElementKind, Library},
+};
+use crate::scsi::{
+    cdb::PageControl,
+    element::ElementKind as Code4,
+    mode::{
+        Header, Parameters, RawPage,
+        page::{Capabilities, ElementAddresses, Page, TransportGeometry},
     },
-    scsi::{
-        cdb::PageControl,
-        element::ElementKind as Code4,
-        mode::{
-            Header, Parameters, RawPage,
-            page::{Capabilities, ElementAddresses, Page, TransportGeometry},
-        },
-        sense::{Code, Key, Sense},
-    },
+    sense::{Code, Key, Sense},
 };
 
 /// Slots, mail slots and drives, as bits of the capabilities page.
@@ -190,7 +189,7 @@ fn descriptor(contents: &Contents, element: &Element, asked: Asked) -> Vec<u8> {
         Some(number) if asked.device_id => {
             // ASCII, T10 vendor identification: vendor 8, product 16, serial number 10.
             bytes.extend([2, 1, 0, DEVICE_NAME_LEN]);
-            let product = format!("EMULATED LTO-{}", contents.generation.number());
+            let product = product(contents.generation);
             let serial = contents.drive_serial(number);
             bytes.extend(format!("{:<8}{product:<16}{serial:<10}", "TAPEVLT").into_bytes());
         }

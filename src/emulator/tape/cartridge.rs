@@ -4,15 +4,14 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    emulator::generation::Generation,
-    ident::Barcode,
-    unit::{GIB, MIB},
-};
+use crate::ident::Barcode;
+use crate::scsi::density::Generation;
+use crate::unit::{GIB, MIB};
 
 /// Why the files of the emulated library are not what they should be.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +121,9 @@ impl Cartridge {
     }
 }
 
+/// Counts the JSON files written, so that no two threads use one temporary name.
+static WRITES: AtomicU64 = AtomicU64::new(0);
+
 /// Reads a JSON file.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StorageError> {
     let text = fs::read(path).map_err(|source| StorageError::Io {
@@ -138,7 +140,8 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Sto
     let mut text = serde_json::to_vec_pretty(value).expect("plain data are always JSON");
     text.push(b'\n');
     let mut fresh = path.as_os_str().to_owned();
-    fresh.push(format!("-{}", std::process::id()));
+    let count = WRITES.fetch_add(1, Ordering::Relaxed);
+    fresh.push(format!("-{}-{count}", std::process::id()));
     fs::write(&fresh, text)
         .and_then(|()| fs::rename(&fresh, path))
         .map_err(|source| StorageError::Io { action: "write", path: path.to_owned(), source })
