@@ -6,6 +6,7 @@ use crate::emulator::{
     generation::product,
     library::{Contents, Element, ElementKind, Library},
 };
+use crate::ident::Barcode;
 use crate::scsi::{
     cdb::PageControl,
     element::ElementKind as Code4,
@@ -120,7 +121,7 @@ fn put(contents: &mut Contents, address: u16, held: &Element) -> Result<(), Chec
 }
 
 /// The reply to READ ELEMENT STATUS (SMC, element status data).
-pub(super) fn status(contents: &Contents, asked: Asked) -> Vec<u8> {
+pub(super) fn status(library: &Library, contents: &Contents, asked: Asked) -> Vec<u8> {
     let mut elements: Vec<&Element> = contents
         .elements
         .iter()
@@ -136,7 +137,7 @@ pub(super) fn status(contents: &Contents, asked: Asked) -> Vec<u8> {
         let of_kind: Vec<Vec<u8>> = elements
             .iter()
             .filter(|element| element.kind == kind)
-            .map(|element| descriptor(contents, element, asked))
+            .map(|element| descriptor(library, contents, element, asked))
             .collect();
         let Some(length) = of_kind.first().map(Vec::len) else { continue };
         pages.extend([kind.code(), u8::from(asked.volume_tags) << 7]);
@@ -155,7 +156,7 @@ fn byte_count(bytes: usize) -> [u8; 4] {
     u32::try_from(bytes).expect("at most some thousand elements").to_be_bytes()
 }
 
-fn descriptor(contents: &Contents, element: &Element, asked: Asked) -> Vec<u8> {
+fn descriptor(library: &Library, contents: &Contents, element: &Element, asked: Asked) -> Vec<u8> {
     let mut bytes = vec![0; 12];
     bytes[..2].copy_from_slice(&element.address.to_be_bytes());
     let full = if element.barcode.is_some() { FULL } else { 0 };
@@ -178,7 +179,10 @@ fn descriptor(contents: &Contents, element: &Element, asked: Asked) -> Vec<u8> {
     }
     if asked.volume_tags {
         let mut tag = [0; TAG_LEN];
-        if let Some(barcode) = element.barcode {
+        let readable = |barcode: &Barcode| {
+            library.cartridge(*barcode).is_ok_and(|cartridge| !cartridge.sticker_unreadable)
+        };
+        if let Some(barcode) = element.barcode.filter(readable) {
             tag[..32].fill(b' ');
             let text = barcode.to_string();
             tag[..text.len()].copy_from_slice(text.as_bytes());

@@ -145,7 +145,7 @@ impl EmulatedChanger {
                 ..
             } => {
                 let asked = elements::Asked { volume_tags, device_id, kind, start, count };
-                let bytes = elements::status(contents, asked);
+                let bytes = elements::status(&self.library, contents, asked);
                 Ok(deliver(transfer, allocation.get(), &bytes))
             }
             Command::Rewind { .. }

@@ -53,6 +53,9 @@ pub struct Cartridge {
     pub capacity_bytes: u64,
     /// What fits between early warning and the end, in bytes.
     pub reserve_bytes: u64,
+    /// Whether the scanner cannot read its sticker.
+    #[serde(default)]
+    pub sticker_unreadable: bool,
     /// Whether its tab is set.
     pub write_protected: bool,
     /// Whether it is a write-once cartridge.
@@ -98,6 +101,7 @@ impl Cartridge {
             density: generation.density(),
             capacity_bytes,
             reserve_bytes: (capacity_bytes / 32).clamp(16 * MIB, 4 * GIB),
+            sticker_unreadable: false,
             write_protected: false,
             worm: false,
             load_count: 0,
