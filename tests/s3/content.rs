@@ -12,10 +12,9 @@ use tapevault::{
 
 use crate::{
     MIB, fetch_all, list,
-    listing::hostile_keys,
     memory_sink::MemorySink,
     noise, open,
-    s3_server::{Checksum, Fault, Put, Versioning},
+    s3_server::{Checksum, Fault, Put, Versioning, hostile_keys},
     server, settings,
 };
 

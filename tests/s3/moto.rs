@@ -20,7 +20,7 @@ use tapevault::{
 };
 
 use crate::{
-    MIB, chain, fetch_all, list, listing::hostile_keys, memory_sink::MemorySink, noise, open,
+    MIB, chain, fetch_all, list, memory_sink::MemorySink, noise, open, s3_server::hostile_keys,
     server, settings,
 };
 
