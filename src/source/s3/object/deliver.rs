@@ -13,23 +13,17 @@ use std::{
 use http::HeaderValue;
 use tokio::{runtime::Runtime, task::JoinHandle};
 
-use crate::{
-    cancel::Cancel,
-    digest,
-    item::{Item, Kind, Listed},
-    source::{
-        Claim, Finding, Outcome, Problem, Sink, SourceError,
-        http::{Permit, Reply, Request},
-        s3::{
-            bucket::{Bucket, version_query},
-            checksum::{Meter, Verdict, offers},
-            head::Head,
-            listing::find,
-            settings::Tags,
-        },
-    },
-    volume::manifest::Part,
-};
+use crate::cancel::Cancel;
+use crate::digest;
+use crate::item::{Item, Kind, Listed};
+use crate::source::http::{Permit, Reply, Request};
+use crate::source::s3::bucket::{Bucket, version_query};
+use crate::source::s3::checksum::{Meter, Verdict, offers};
+use crate::source::s3::head::Head;
+use crate::source::s3::listing::find;
+use crate::source::s3::settings::Tags;
+use crate::source::{Claim, Finding, Outcome, Problem, Sink, SourceError};
+use crate::volume::manifest::Part;
 
 use super::{
     beside::{parts, tags},
