@@ -321,7 +321,8 @@ impl EmulatedDrive {
         let seat = match self.stand.seat {
             Seat::Empty => Seat::Empty,
             Seat::Ejected => Seat::Ejected,
-            // A drive that finds a cartridge threaded rewinds it and is ready.
+            Seat::Seated if !self.settings.auto_load => Seat::Seated,
+            // A drive that finds a cartridge rewinds it and is ready.
             Seat::Seated | Seat::Loading(_) | Seat::Ready => Seat::Ready,
         };
         let counters = std::mem::take(&mut self.registers.counters);
