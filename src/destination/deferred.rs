@@ -2,11 +2,13 @@
 
 use std::os::fd::AsFd;
 
+use rustix::fs::{AtFlags, FileType, Stat};
+
 use crate::{
     destination::{
         DestinationError, Restored,
         facts::Rules,
-        install,
+        install, name,
         tree::{self, Tree},
     },
     item::{Item, Kind},
@@ -33,6 +35,10 @@ fn directory_key(path: &[u8]) -> Vec<u8> {
 
 fn directory_path(key: &[u8]) -> Vec<u8> {
     key[1..key.len() - 1].iter().map(|byte| !byte).collect()
+}
+
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 fn value(mark: u8, stand_in: bool, item: &Item) -> Vec<u8> {
@@ -114,12 +120,21 @@ impl End<'_> {
     ) -> Result<Restored, DestinationError> {
         let Kind::Symlink { target } = &item.kind else { unreachable!("only symlinks come here") };
         let error = |errno| tree::error("making symlink", path, errno);
-        let place = self.tree.existing_place(path, stand_in).map_err(error)?;
+        let mut place = self.tree.existing_place(path, stand_in).map_err(error)?;
+        for _ in 0..2 {
+            let found =
+                rustix::fs::statat(&place.directory, &*place.name, AtFlags::SYMLINK_NOFOLLOW);
+            // What was restored since may have needed a directory of that name.
+            if found.is_ok_and(|stat| is_directory(&stat)) {
+                place = place.renamed(name::of_placed);
+            }
+        }
         let temporary = install::temporary_name();
         rustix::fs::symlinkat(&*target.0, &place.directory, &*temporary).map_err(error)?;
         let left_out = self.rules.apply_to(&place, &temporary, item);
         install::install(&place, &temporary, self.overwrite)?;
-        Ok(Restored { path: place.path, stand_in, left_out })
+        let tree::Place { path, stand_in, .. } = place;
+        Ok(Restored { path, stand_in, left_out })
     }
 
     fn directory(

@@ -60,6 +60,11 @@ pub(super) fn of_file(name: &[u8]) -> Vec<u8> {
     stand_in(name, "")
 }
 
+/// For something whose place, perhaps a stand-in already, became that of a directory.
+pub(super) fn of_placed(name: &[u8]) -> Vec<u8> {
+    if name.starts_with(PREFIX.as_bytes()) { digested(name, "~", READABLE) } else { of_file(name) }
+}
+
 /// For a directory whose name is that of a file.
 pub(super) fn of_directory(name: &[u8]) -> Vec<u8> {
     stand_in(name, "%2F")

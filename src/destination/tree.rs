@@ -64,6 +64,16 @@ pub(super) struct Place {
     pub(super) stand_in: bool,
 }
 
+impl Place {
+    /// The place beside this one whose name `stand_in` makes of this one's.
+    pub(super) fn renamed(self, stand_in: fn(&[u8]) -> Vec<u8>) -> Self {
+        let name = stand_in(&self.name);
+        let above = self.path.len() - self.name.len();
+        let path = [&self.path[..above], &name].concat();
+        Self { directory: self.directory, name, path, stand_in: true }
+    }
+}
+
 /// One component without a symbolic link, never upwards.
 fn open_component(from: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
