@@ -2,6 +2,7 @@
 //! other people wrote.
 
 mod content;
+mod credentials;
 mod faults;
 mod listing;
 mod moto;

@@ -16,6 +16,9 @@ pub(crate) struct Keys {
     pub(crate) id: String,
     pub(crate) secret: String,
     pub(crate) region: String,
+    pub(crate) service: &'static str,
+    /// What has to come with the signature.
+    pub(crate) session_token: Option<String>,
 }
 
 impl Keys {
@@ -31,7 +34,7 @@ impl Keys {
         };
         let date = request.header("x-amz-date").unwrap_or_default();
         let day = date.get(..8).unwrap_or_default();
-        let scope = format!("{day}/{}/s3/aws4_request", self.region);
+        let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
         match field("Credential=").split_once('/') {
             Some((id, _)) if id != self.id => {
                 return Err(Answer::refusal(403, "InvalidAccessKeyId"));
@@ -52,11 +55,14 @@ impl Keys {
         let hash = hex(&Sha256::digest(canonical.as_bytes()));
         let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{hash}");
         let secret = format!("AWS4{}", self.secret);
-        let key = [day, &self.region, "s3", "aws4_request"]
+        let key = [day, &self.region, self.service, "aws4_request"]
             .iter()
             .fold(secret.into_bytes(), |key, text| hmac(&key, text.as_bytes()).to_vec());
         if hex(&hmac(&key, to_sign.as_bytes())) != field("Signature=") {
             return Err(Answer::refusal(403, "SignatureDoesNotMatch"));
+        }
+        if request.header("x-amz-security-token") != self.session_token.as_deref() {
+            return Err(Answer::refusal(400, "InvalidToken"));
         }
         Ok(())
     }
@@ -80,9 +86,9 @@ fn canonical(request: &Request, signed: &str) -> String {
             format!("{name}:{}\n", words.join(" "))
         })
         .collect();
-    let payload = request.header("x-amz-content-sha256").unwrap_or_default();
+    let hash = hex(&Sha256::digest(&request.body));
     let query = query.join("&");
-    format!("{}\n{path}\n{query}\n{headers}\n{signed}\n{payload}", request.method)
+    format!("{}\n{path}\n{query}\n{headers}\n{signed}\n{hash}", request.method)
 }
 
 /// HMAC with SHA-256 (RFC 2104).

@@ -7,10 +7,12 @@ mod auth;
 mod bucket;
 mod keys;
 mod pages;
+mod roles;
 mod serve;
 mod wire;
 
 pub(crate) use bucket::{Checksum, Put, Versioning};
 pub(crate) use keys::hostile_keys;
+pub(crate) use roles::Role;
 pub(crate) use serve::{Fault, S3Server, Setup};
 pub(crate) use wire::Request;

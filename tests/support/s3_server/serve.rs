@@ -17,6 +17,7 @@ use super::{
     auth::Keys,
     bucket::{Bucket, Put, Version},
     pages::{escape, list},
+    roles::Role,
     wire::{Answer, Request, percent_decode},
 };
 
@@ -31,6 +32,8 @@ pub(crate) struct Setup {
     pub(crate) page_entries: usize,
     /// How far its clock is ahead of this machine's, in seconds.
     pub(crate) clock_ahead: i64,
+    /// The role that has to be taken on before the bucket may be read.
+    pub(crate) role: Option<Role>,
 }
 
 /// How an answer goes wrong.
@@ -79,6 +82,7 @@ impl Default for Setup {
             secret: "secret/of+the=tests".to_owned(),
             page_entries: 1000,
             clock_ahead: 0,
+            role: None,
         }
     }
 }
@@ -194,10 +198,19 @@ impl Shared {
 
     fn answer(&self, request: &Request) -> Answer {
         self.log.lock().expect("no holder panics").push(request.clone());
-        let keys = Keys {
+        let own = Keys {
             id: self.setup.key_id.clone(),
             secret: self.setup.secret.clone(),
             region: self.setup.region.clone(),
+            service: "s3",
+            session_token: None,
+        };
+        let keys = match &self.setup.role {
+            None => own,
+            Some(role) if request.method == "POST" => {
+                return role.take_on(own, request, self.now());
+            }
+            Some(role) => role.keys(own),
         };
         if let Err(refusal) = keys.check(request, self.now()) {
             return refusal;

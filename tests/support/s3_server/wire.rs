@@ -10,6 +10,7 @@ pub(crate) struct Request {
     pub(crate) target: String,
     /// Names in lower case.
     pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// An answer.
@@ -33,8 +34,12 @@ impl Request {
         let (Some(method), Some(target)) = (words.next(), words.next()) else {
             return Err(io::Error::other("no request line"));
         };
-        let mut request =
-            Self { method: method.to_owned(), target: target.to_owned(), headers: Vec::new() };
+        let mut request = Self {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        };
         loop {
             let mut line = String::new();
             from.read_line(&mut line)?;
@@ -46,7 +51,7 @@ impl Request {
             request.headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
         let length = request.header("content-length").and_then(|text| text.parse().ok());
-        io::copy(&mut from.take(length.unwrap_or(0)), &mut io::sink())?;
+        from.take(length.unwrap_or(0)).read_to_end(&mut request.body)?;
         Ok(Some(request))
     }
 
