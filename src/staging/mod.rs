@@ -14,12 +14,16 @@
 
 mod error;
 pub mod files;
+mod fill;
 mod sealed;
+mod segment;
 mod settings;
 mod store;
 
 pub use error::StagingError;
+pub use fill::{Counters, Outcome, Recovered, Region, Staging, World};
 pub use sealed::Sealed;
+pub use segment::Held;
 pub use settings::{
     BLOCK_SIZE, MINIMUM_BUDGET, OPEN_SEGMENTS, SEGMENT_BYTES, SEGMENT_MEMBERS, Settings, Sizes,
 };

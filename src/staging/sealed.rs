@@ -1,16 +1,22 @@
 //! Sealed segments: immutable files of exactly the bytes that go to tape.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{clock::Timestamp, digest::Digest, ident::SegmentId};
+use crate::{
+    clock::Timestamp,
+    digest::Digest,
+    ident::{SegmentId, SetId},
+};
 
 /// What is known of a sealed segment, kept beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
     /// The segment.
     pub segment: SegmentId,
+    /// The set that it belongs to.
+    pub set: SetId,
     /// Length of the file; whole blocks.
     pub bytes: u64,
     /// Blocks on tape.
@@ -20,7 +26,7 @@ pub struct Sealed {
     /// Plain BLAKE3 of the file.
     pub digest: Digest,
     /// Lines of the manifest.
-    pub members: u32,
+    pub members: u64,
     /// Byte offset of the manifest's first line within the segment.
     pub manifest_offset: u64,
     /// Bytes of the manifest.
@@ -51,6 +57,21 @@ impl Layout {
         self.dir.join("manifests")
     }
 
+    /// A segment that is being filled.
+    pub(in crate::staging) fn part(&self, segment: SegmentId) -> PathBuf {
+        self.open_dir().join(format!("{segment}.part"))
+    }
+
+    /// What is finished in a segment that is being filled.
+    pub(in crate::staging) fn journal(&self, segment: SegmentId) -> PathBuf {
+        self.open_dir().join(format!("{segment}.journal"))
+    }
+
+    /// Where the digests of a segment's members are kept while it is sealed.
+    pub(in crate::staging) fn sums(&self, segment: SegmentId) -> PathBuf {
+        self.open_dir().join(format!("{segment}.sums"))
+    }
+
     /// A sealed segment.
     pub(in crate::staging) fn segment(&self, segment: SegmentId) -> PathBuf {
         self.sealed_dir().join(format!("{segment}.seg"))
@@ -70,6 +91,11 @@ impl Layout {
     pub(in crate::staging) fn manifest(&self, segment: SegmentId) -> PathBuf {
         self.manifest_dir().join(format!("{segment}.jsonl.zst"))
     }
+}
+
+/// A file's name before it is complete.
+pub(in crate::staging) fn unfinished(path: &Path) -> PathBuf {
+    path.with_added_extension("tmp")
 }
 
 /// The segment and the ending in a file name that staging made.

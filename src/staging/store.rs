@@ -15,12 +15,12 @@ use crate::{
         files::{Files, Guard, Stretch, read_exact_at},
         sealed::{Layout, Sealed, parse_name},
     },
-    volume::manifest::Entry,
+    volume::{lines, manifest::Entry},
 };
 
 /// The longest line of a manifest, in bytes: an item with 64 KiB of extended attributes, a long
 /// key, the chaining values of a 16 GiB part and many extents stay below.
-const LINE_BYTES: u64 = 64 << 20;
+pub(in crate::staging) const LINE_BYTES: u64 = 64 << 20;
 /// The longest record of a sealed segment, in bytes.
 const RECORD_BYTES: u64 = 64 << 10;
 
@@ -335,7 +335,7 @@ impl Entries {
         if read == 0 {
             return Ok(None);
         }
-        serde_json::from_slice(&self.line).map(Some).map_err(|error| StagingError::Damaged {
+        lines::read_line(&self.line).map(Some).map_err(|error| StagingError::Damaged {
             segment: self.segment,
             path: self.path.clone(),
             what: format!("its manifest cannot be read: {error}"),

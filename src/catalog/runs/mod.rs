@@ -3,7 +3,6 @@
 
 mod block;
 mod held;
-mod indexed;
 mod read;
 mod record;
 

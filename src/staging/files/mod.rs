@@ -5,7 +5,7 @@ mod disk;
 
 use std::{
     fmt,
-    io::{self, Read, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
 };
 
@@ -90,21 +90,29 @@ impl<H: AsRef<dyn Handle>> Read for Stretch<H> {
     }
 }
 
-/// Writes to a file in order, from an offset on.
+/// A file as a stream.
 #[derive(Debug)]
-pub struct Appender<'a> {
+pub struct Cursor<'a> {
     handle: &'a dyn Handle,
     at: u64,
 }
 
-impl<'a> Appender<'a> {
-    /// A writer whose first byte goes to `at`.
-    pub fn new(handle: &'a dyn Handle, at: u64) -> Self {
-        Self { handle, at }
+impl<'a> Cursor<'a> {
+    /// A stream that stands at the file's start.
+    pub fn new(handle: &'a dyn Handle) -> Self {
+        Self { handle, at: 0 }
     }
 }
 
-impl Write for Appender<'_> {
+impl Read for Cursor<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.handle.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Write for Cursor<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.handle.write_at(bytes, self.at)?;
         self.at += bytes.len() as u64;
@@ -113,6 +121,18 @@ impl Write for Appender<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl Seek for Cursor<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.handle.len()?.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 

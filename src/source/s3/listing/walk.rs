@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::item::{Key, Listed, Version};
-use crate::source::SourceError;
-use crate::source::s3::bucket::Bucket;
-use crate::source::s3::settings::Versions;
+use crate::{
+    item::{Key, Listed, Version},
+    source::{
+        SourceError,
+        s3::{bucket::Bucket, settings::Versions},
+    },
+};
 
 use super::page::{Found, Marker, Page, parse};
 
@@ -167,8 +170,10 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
-    use crate::item::{Kind, Token};
+    use crate::{
+        clock::Timestamp,
+        item::{Kind, Token},
+    };
 
     fn page(entries: &[(&str, &str)], next: Option<&str>) -> Page {
         let entries = entries

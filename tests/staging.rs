@@ -1,0 +1,240 @@
+//! Staging, held to its contract with real files, real tar and real crashes.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use tapevault::{
+    cancel::Cancel,
+    clock::{SystemClock, Timestamp},
+    digest::Digest,
+    ident::{SetId, SourceName},
+    item::{Extent, Item, Key, Kind, LinkGroup, Posix, Version},
+    staging::{
+        Outcome, Recovered, Sealed, Settings, Staging, StagingError, Store, World, files::Disk,
+    },
+    unit::{ByteCount, MIB},
+    volume::manifest::{Entry, Part},
+};
+
+const BUDGET: u64 = 96 * MIB;
+
+fn source() -> SourceName {
+    "docs".parse().unwrap()
+}
+
+fn settings(dir: &Path) -> Settings {
+    Settings::new(dir, ByteCount(BUDGET), None, 64 << 10).scaled(64)
+}
+
+fn world() -> World {
+    World { files: Arc::new(Disk), clock: Arc::new(SystemClock::new()), cancel: Cancel::new() }
+}
+
+fn open(dir: &Path) -> (Staging, Recovered) {
+    Staging::open(settings(dir), SetId::new(), world()).unwrap()
+}
+
+fn store(dir: &Path) -> Store {
+    Store::open(dir, Arc::new(Disk)).unwrap()
+}
+
+fn file(key: &str, size: u64) -> Item {
+    Item {
+        key: Key::from(key),
+        size,
+        modified: Timestamp::from_parts(1_700_000_000, 5),
+        latest: true,
+        posix: Some(Box::new(Posix { mode: 0o640, ..Posix::default() })),
+        ..Item::default()
+    }
+}
+
+fn content(seed: u64, length: u64) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(length).unwrap()];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// Runs a stock program, which has to succeed in silence; its output.
+fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && stderr.is_empty(), "{command:?}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Holds a sealed segment to everything that format and record promise; its entries.
+fn check_sealed(store: &Store, sealed: &Sealed) -> Vec<Entry> {
+    store.check(sealed).unwrap();
+    let bytes = fs::read(&sealed.path).unwrap();
+    assert_eq!(bytes.len() as u64, sealed.bytes);
+    assert_eq!(sealed.blocks * u64::from(sealed.block_size), sealed.bytes);
+    assert_eq!(Digest::of(&bytes), sealed.digest);
+    let kept: Vec<Entry> = store.manifest(sealed.segment).unwrap().map(Result::unwrap).collect();
+    assert_eq!(kept.len() as u64, sealed.members);
+    assert!(kept.is_sorted_by(|a, b| a.order() < b.order()));
+    let at = usize::try_from(sealed.manifest_offset).unwrap();
+    let end = at + usize::try_from(sealed.manifest_bytes).unwrap();
+    let lines = bytes[at..end].split_inclusive(|byte| *byte == b'\n');
+    let within: Vec<Entry> =
+        lines.map(|line| tapevault::volume::lines::read_line(line).unwrap()).collect();
+    assert_eq!(within, kept);
+    extract(sealed, &kept);
+    kept
+}
+
+/// Has stock tar list and extract the segment, and compares.
+fn extract(sealed: &Sealed, entries: &[Entry]) {
+    let listed = run(Command::new("tar").arg("-tf").arg(&sealed.path));
+    let mut expected: Vec<String> = entries
+        .iter()
+        .filter_map(|entry| {
+            let slash = if entry.item.kind == Kind::Directory { "/" } else { "" };
+            entry.path.as_ref().map(|path| format!("{path}{slash}"))
+        })
+        .collect();
+    for own in ["MANIFEST.jsonl", "BLAKE3SUMS", "TRAILER.json"] {
+        expected.push(format!(".tapevault/{}/{own}", sealed.segment));
+    }
+    expected.sort();
+    let mut found: Vec<&str> = listed.lines().collect();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+    let dir = tempfile::tempdir().unwrap();
+    run(Command::new("tar").arg("-xf").arg(&sealed.path).arg("-C").arg(dir.path()));
+    for entry in entries {
+        if let (Some(path), Some(digest)) = (&entry.path, entry.digest) {
+            let found = fs::read(dir.path().join(path)).unwrap();
+            assert_eq!(Digest::of(&found), digest, "{path}");
+        }
+    }
+}
+
+/// Seals everything; all sealed segments' entries by key and part.
+fn seal(staging: &Staging, dir: &Path) -> BTreeMap<(Key, u32), Entry> {
+    staging.seal_all().unwrap();
+    let store = store(dir);
+    let mut all = BTreeMap::new();
+    for sealed in store.sealed().unwrap() {
+        for entry in check_sealed(&store, &sealed) {
+            let part = entry.part.map_or(0, |part| part.number);
+            all.insert((entry.item.key.clone(), part), entry);
+        }
+    }
+    all
+}
+
+#[test]
+fn members_of_every_kind_are_sealed_as_a_tar() {
+    let dir = tempfile::tempdir().unwrap();
+    let (staging, recovered) = open(dir.path());
+    assert_eq!(recovered, Recovered::default());
+    let source = source();
+    for n in 0..200 {
+        let size = n * 37 % 5000;
+        staging.put(&source, file(&format!("small/{n}"), size), &content(n, size)).unwrap();
+    }
+    let large = content(1, 3 * MIB + 17);
+    let region = staging.claim(&source, file("large", large.len() as u64), None).unwrap();
+    let mib = usize::try_from(MIB).unwrap();
+    region.write_at(2 * MIB, &large[2 * mib..]).unwrap();
+    region.write_at(0, &large[..2 * mib]).unwrap();
+    region.finish(Outcome { torn: true, ..Outcome::default() }).unwrap();
+    let part = Part { number: 2, of: 2, offset: 4 * MIB, length: 5 };
+    let region = staging.claim(&source, file("parted", 4 * MIB + 5), Some(part)).unwrap();
+    region.write_at(0, b"hello").unwrap();
+    region.finish(Outcome::default()).unwrap();
+    let mut holes = vec![0; 2 * mib];
+    holes[mib..mib + 3].copy_from_slice(b"abc");
+    let extents = Some(vec![Extent { offset: MIB, length: 3 }]);
+    let sparse = Item { extents, ..file("sparse", holes.len() as u64) };
+    staging.put(&source, Item { key: Key::from("sparse-put"), ..sparse.clone() }, &holes).unwrap();
+    let region = staging.claim(&source, sparse, None).unwrap();
+    region.write_at(MIB, &holes[mib..]).unwrap();
+    region.finish(Outcome::default()).unwrap();
+    let target = Key::from("nowhere");
+    staging.put(&source, Item { kind: Kind::Symlink { target }, ..file("link", 0) }, &[]).unwrap();
+    let marker = Item { kind: Kind::DeleteMarker, version: Version("7".into()), ..file("gone", 0) };
+    staging.put(&source, marker, &[]).unwrap();
+    let region = staging.claim(&source, file("empty", 0), None).unwrap();
+    region.finish(Outcome::default()).unwrap();
+    staging.put(&source, Item { kind: Kind::Directory, ..file("small", 0) }, &[]).unwrap();
+    let entries = seal(&staging, dir.path());
+    assert_eq!(entries.len(), 208);
+    let large = &entries[&(Key::from("large"), 0)];
+    assert!(large.torn && !large.chaining.is_empty());
+    assert_eq!(entries[&(Key::from("sparse"), 0)].digest, Some(Digest::of(&holes)));
+    assert_eq!(staging.counters().members_finished(), 208);
+    assert_eq!(staging.usage().unwrap().open, 0);
+}
+
+#[test]
+fn other_names_of_a_file_link_within_a_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let (staging, _) = open(dir.path());
+    let source = source();
+    let data = content(1, 3000);
+    let name = |key: &str, inode: u64| {
+        let link_group = Some(LinkGroup { device: 1, inode });
+        let posix = Some(Box::new(Posix { link_group, ..Posix::default() }));
+        Item { posix, ..file(key, 3000) }
+    };
+    staging.put(&source, name("a", 1), &data).unwrap();
+    staging.put(&source, name("b", 1), &data).unwrap();
+    let region = staging.claim(&source, name("c", 1), None).unwrap();
+    assert_eq!(region.length(), 0, "its bytes need not come");
+    region.write_at(0, &data).unwrap();
+    region.finish(Outcome::default()).unwrap();
+    let later = Item { modified: Timestamp::from_parts(1, 0), ..name("d", 1) };
+    staging.put(&source, later, &data).unwrap();
+    staging.put(&source, name("e", 1), &content(2, 3000)).unwrap();
+    // A second state of a name that others link to goes to another segment.
+    staging.put(&source, file("a", 4), b"anew").unwrap();
+    let entries = seal(&staging, dir.path());
+    let links = |key: &str| entries[&(Key::from(key), 0)].linked_to.is_some();
+    assert_eq!(["a", "b", "c", "d", "e"].map(links), [false, true, true, false, false]);
+    assert_eq!(store(dir.path()).sealed().unwrap().len(), 2);
+    assert_eq!(entries[&(Key::from("b"), 0)].digest, Some(Digest::of(&data)));
+}
+
+#[test]
+fn what_was_finished_outlives_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = source();
+    {
+        let (staging, _) = open(dir.path());
+        for n in 0..50 {
+            staging.put(&source, file(&n.to_string(), 900), &content(n, 900)).unwrap();
+        }
+        let under_way = staging.claim(&source, file("lost", 2 * MIB), None).unwrap();
+        under_way.write_at(0, &content(1, MIB)).unwrap();
+        staging.put(&source, file("after", 900), &content(7, 900)).unwrap();
+    }
+    let (staging, recovered) = open(dir.path());
+    assert_eq!((recovered.segments, recovered.members, recovered.lost), (1, 51, 0));
+    let held: Vec<Entry> = staging.held().unwrap().map(Result::unwrap).collect();
+    assert_eq!(held.len(), 51);
+    assert!(held.is_sorted_by(|a, b| a.order() < b.order()));
+    staging.put(&source, file("more", 1), b"x").unwrap();
+    assert_eq!(seal(&staging, dir.path()).len(), 52);
+}
+
+#[test]
+fn one_process_at_a_time_fills_and_one_empties() {
+    let dir = tempfile::tempdir().unwrap();
+    let (staging, _) = open(dir.path());
+    let again = Staging::open(settings(dir.path()), SetId::new(), world()).unwrap_err();
+    assert!(matches!(again, StagingError::Busy { doing: "fills", .. }), "{again}");
+    let store = store(dir.path());
+    let again = Store::open(dir.path(), Arc::new(Disk)).unwrap_err();
+    assert!(matches!(again, StagingError::Busy { doing: "empties", .. }), "{again}");
+    drop((staging, store));
+    open(dir.path());
+}
