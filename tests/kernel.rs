@@ -6,12 +6,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use std::{
-    fs,
+    env, fs,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
+use tapevault::clock::{Clock, SystemClock};
 use tapevault::transport::node::{self, NodeError, Unit};
 use tapevault::transport::sg::{OpenError, Sg};
 use tapevault::transport::{Completion, LastAct, Status, Transfer, Transport, TransportError};
@@ -217,6 +223,38 @@ fn reopening_rewinds() {
     sg.reopen().unwrap();
     settle(&mut sg);
     assert_eq!(object(&mut sg), 0);
+}
+
+/// Run by `tests/vm/guest.sh`, which names the process that is the drive.
+#[test]
+#[ignore = "needs the kernel's tape drivers: tests/vm/run has them"]
+fn a_command_that_outlives_its_time_has_an_unknown_fate() {
+    let served = Pid::from_raw(env::var("TAPEVAULT_SERVER").unwrap().parse().unwrap());
+    let mut sg = drive();
+    settle(&mut sg);
+    ran(sg.execute(&REWIND, Transfer::None, MINUTE));
+    ran(write(&mut sg, &[1; 512]));
+    // The drive falls asleep over the second block, and wakes after the kernel gave it up, which
+    // it never does before seven seconds.
+    kill(served, Signal::SIGSTOP).unwrap();
+    let waker = thread::spawn(move || {
+        SystemClock::new().sleep(Duration::from_secs(12));
+        kill(served, Signal::SIGCONT).unwrap();
+    });
+    let second = [2; 512];
+    let cdb = [0x0a, 0, 0, 2, 0, 0];
+    let result = sg.execute(&cdb, Transfer::ToDevice(&second), Duration::from_secs(2));
+    waker.join().unwrap();
+    assert!(matches!(result, Err(TransportError::Unknown(_))), "{result:?}");
+    sg.reopen().unwrap();
+    settle(&mut sg);
+    assert_eq!(object(&mut sg), 0);
+    // The block landed although nobody heard of it: only the drive can tell.
+    let mut buffer = [0; 512];
+    for expected in [1, 2] {
+        ran(sg.execute(&[0x08, 0, 0, 2, 0, 0], Transfer::FromDevice(&mut buffer), MINUTE));
+        assert_eq!(buffer, [expected; 512]);
+    }
 }
 
 /// Run by `tests/vm/guest.sh` as a user in the group `tape` without the capability.

@@ -29,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("staging", &["tar", "volume", "sorter"]),
     ("catalog", &["media", "volume"]),
     ("pipeline", &[]),
-    ("destination", &["tar", "volume"]),
+    ("destination", &["tar", "volume", "sorter"]),
     (
         "job",
         &[

@@ -25,6 +25,7 @@ CREATE TABLE segment (
     digest BLOB NOT NULL,
     manifest_offset INTEGER NOT NULL,
     manifest_bytes INTEGER NOT NULL,
+    manifest_digest BLOB NOT NULL,
     members INTEGER NOT NULL,
     staged INTEGER NOT NULL,
     -- Whether its members are here, too.
@@ -125,3 +126,10 @@ CREATE TABLE run_block (
     data BLOB NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX run_block_first ON run_block (run, first);
+
+-- Which runs stand in a volume index of which volumes.
+CREATE TABLE run_copy (
+    run INTEGER NOT NULL REFERENCES run ON DELETE CASCADE,
+    volume INTEGER NOT NULL REFERENCES volume,
+    PRIMARY KEY (run, volume)
+) STRICT, WITHOUT ROWID;

@@ -41,6 +41,8 @@ pub struct Segment {
     pub manifest_offset: u64,
     /// Bytes of the manifest's lines.
     pub manifest_bytes: u64,
+    /// BLAKE3 of the manifest's lines.
+    pub manifest_digest: Digest,
     /// Lines of the manifest.
     pub members: u64,
     /// Whether staging still holds the segment file. Always false after a rebuild.

@@ -1,1 +1,325 @@
 //! Where a restore puts files: beneath one directory, whatever the names say.
+//!
+//! Every path is walked from the destination's own descriptor, component by component, and no
+//! symbolic link is followed, planted or restored. Content goes to a temporary file beside its
+//! place and gets its name once the caller knows that the digest agrees.
+
+mod deferred;
+mod facts;
+mod file;
+mod install;
+mod name;
+mod tree;
+
+pub use file::NewFile;
+
+use std::{
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{AtFlags, FileType, Mode};
+
+use crate::{
+    destination::{
+        deferred::End,
+        facts::Rules,
+        tree::{Place, Tree},
+    },
+    digest::Digest,
+    item::{Item, Kind, LinkGroup},
+    printable::Printable,
+    sorter::{Sorter, SorterError},
+};
+
+/// Names of files with several names that are remembered for linking; beyond it the rest of the
+/// names get copies.
+const LINKS_REMEMBERED: usize = 100_000;
+/// What symlinks and directories take of memory before they spill.
+const DEFERRED_BYTES: usize = 8 << 20;
+
+/// What a restore does beyond putting bytes in new files. The default does nothing more.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether to replace what is there already.
+    pub overwrite: bool,
+    /// Whether set-user-id and set-group-id bits come back.
+    pub set_id: bool,
+    /// Whether device nodes come back.
+    pub devices: bool,
+    /// Whether `security.*` and `trusted.*` attributes come back.
+    pub privileged_attributes: bool,
+}
+
+/// A directory that a restore fills.
+#[derive(Debug)]
+pub struct Destination {
+    path: PathBuf,
+    tree: Tree,
+    options: Options,
+    rules: Rules,
+    /// Symlinks and directories' facts, for the end.
+    deferred: Sorter,
+    /// Where names of files with several names were put.
+    links: HashMap<(LinkGroup, Digest), Vec<u8>>,
+}
+
+/// Something that was put in its place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Where, relative to the destination, byte for byte.
+    pub path: Vec<u8>,
+    /// Whether that is another name than the true one, which cannot exist here.
+    pub stand_in: bool,
+    /// What did not come back with it: names of attributes, `owner`, `mode`, `times`.
+    pub left_out: Vec<String>,
+}
+
+/// Why something was not put in its place, sorted by what the caller does next.
+#[derive(Debug, thiserror::Error)]
+pub enum DestinationError {
+    /// No space, or no quota: nothing more fits.
+    #[error("no room for {}", Printable(path))]
+    Full {
+        /// What was to be put there, relative to the destination.
+        path: Vec<u8>,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Something is there already and is not to be replaced: leave this item.
+    #[error("{} exists", Printable(path))]
+    Exists {
+        /// What was to be put there, relative to the destination.
+        path: Vec<u8>,
+    },
+    /// A device node, for which the caller did not ask: leave this item.
+    #[error("{} is a device node", Printable(path))]
+    Device {
+        /// What was to be put there, relative to the destination.
+        path: Vec<u8>,
+    },
+    /// This one item cannot be put in its place.
+    #[error("{operation} {} failed", Printable(path))]
+    Item {
+        /// What was tried.
+        operation: &'static str,
+        /// What was to be put there, relative to the destination.
+        path: Vec<u8>,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The destination cannot be used at all.
+    #[error("{operation} the destination {} failed", Printable::from(path.as_path()))]
+    Root {
+        /// What was tried.
+        operation: &'static str,
+        /// The destination.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// The list of symlinks and directories cannot be kept.
+    #[error("keeping the list of symlinks and directories failed")]
+    Deferred(#[from] SorterError),
+}
+
+impl Destination {
+    /// Opens the directory `path`, and makes it (with its parents) if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// When it is no directory, or cannot be made or opened.
+    pub fn open(path: &Path, options: Options) -> Result<Self, DestinationError> {
+        let tree = Tree::open(path).map_err(|(operation, source)| DestinationError::Root {
+            operation,
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            tree,
+            options,
+            path: path.to_owned(),
+            rules: Rules::new(options),
+            deferred: Sorter::new(path, DEFERRED_BYTES),
+            links: HashMap::new(),
+        })
+    }
+
+    /// Begins a file that is to be at `path` (relative, its components parted by slashes, otherwise
+    /// any bytes). Its content comes by [`NewFile::write_at`]; [`Destination::finish_file`] puts it
+    /// in its place. Dropped before, it leaves nothing.
+    ///
+    /// # Errors
+    ///
+    /// When something is there already, or it cannot be made.
+    pub fn create(&mut self, path: &[u8], item: &Item) -> Result<NewFile, DestinationError> {
+        let place = self.place(path)?;
+        NewFile::create(place, item)
+    }
+
+    /// Puts a file in its place: its facts, then its name.
+    ///
+    /// `digest` is the content's, on which the caller has agreed; a later [`Destination::link`] of
+    /// the same file with the same digest finds it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be put there. Then it is gone.
+    pub fn finish_file(
+        &mut self,
+        file: NewFile,
+        digest: Option<&Digest>,
+    ) -> Result<Restored, DestinationError> {
+        let group = file.link_group();
+        let restored = file.finish(&self.rules, self.options.overwrite)?;
+        if let (Some(group), Some(digest)) = (group, digest)
+            && self.links.len() < LINKS_REMEMBERED
+        {
+            self.links.insert((group, *digest), restored.path.clone());
+        }
+        Ok(restored)
+    }
+
+    /// Puts `item` at `path` as a further name of a file that this restore has put in its place
+    /// already, if it has: same link group, same digest. `None` when it has not, or the file system
+    /// makes no such link: then the item needs its bytes, by [`Destination::create`].
+    ///
+    /// # Errors
+    ///
+    /// When something is there already, or it cannot be made.
+    pub fn link(
+        &mut self,
+        path: &[u8],
+        item: &Item,
+        digest: &Digest,
+    ) -> Result<Option<Restored>, DestinationError> {
+        let Some(group) = item.posix.as_ref().and_then(|posix| posix.link_group) else {
+            return Ok(None);
+        };
+        let Some(earlier) = self.links.get(&(group, *digest)).cloned() else { return Ok(None) };
+        let place = self.place(path)?;
+        let Ok(from) = self.tree.existing_place(&earlier, false) else { return Ok(None) };
+        let temporary = install::temporary_name();
+        let linked = rustix::fs::linkat(
+            &from.directory,
+            &*from.name,
+            &place.directory,
+            &*temporary,
+            AtFlags::empty(),
+        );
+        if linked.is_err() {
+            return Ok(None);
+        }
+        // What has the name now may be something else: then the item gets bytes of its own.
+        let stat = rustix::fs::statat(&place.directory, &*temporary, AtFlags::SYMLINK_NOFOLLOW);
+        let is_it = stat.is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+                && u64::try_from(stat.st_size) == Ok(item.size)
+        });
+        if !is_it {
+            install::remove(&place, &temporary);
+            return Ok(None);
+        }
+        install::install(&place, &temporary, self.options.overwrite)?;
+        let Place { path, stand_in, .. } = place;
+        Ok(Some(Restored { path, stand_in, left_out: Vec::new() }))
+    }
+
+    /// Puts what has no content at `path`: directories, symlinks, pipes, devices. `None` for what
+    /// waits for the end, and is reported by [`Destination::finish`]: symlinks, and the facts of
+    /// directories. Also for a delete marker, which leaves nothing.
+    ///
+    /// # Errors
+    ///
+    /// When something is there already, it cannot be made, or it is a device node and these were
+    /// not asked for.
+    ///
+    /// # Panics
+    ///
+    /// When the item is a file.
+    pub fn put(&mut self, path: &[u8], item: &Item) -> Result<Option<Restored>, DestinationError> {
+        match &item.kind {
+            Kind::Directory => {
+                let directory = self.tree.directory(path)?;
+                self.note_made()?;
+                deferred::push_directory(&mut self.deferred, &directory, item)?;
+                Ok(None)
+            }
+            Kind::Symlink { .. } => {
+                let place = self.place(path)?;
+                deferred::push_symlink(&mut self.deferred, &place, item)?;
+                Ok(None)
+            }
+            Kind::Fifo => self.node(path, item, FileType::Fifo, 0).map(Some),
+            Kind::CharacterDevice { major, minor } => {
+                let device = rustix::fs::makedev(*major, *minor);
+                self.node(path, item, FileType::CharacterDevice, device).map(Some)
+            }
+            Kind::BlockDevice { major, minor } => {
+                let device = rustix::fs::makedev(*major, *minor);
+                self.node(path, item, FileType::BlockDevice, device).map(Some)
+            }
+            Kind::DeleteMarker => Ok(None),
+            Kind::File => panic!("a file has content"),
+        }
+    }
+
+    /// Makes the symlinks, gives directories their facts, and waits until all is on the disk.
+    /// `report` takes what became of each item that waited; [`DestinationError::Exists`] for a
+    /// directory that was there before and keeps its facts.
+    ///
+    /// # Errors
+    ///
+    /// When the list of what waits cannot be read, or the disk fails.
+    pub fn finish(
+        self,
+        report: &mut dyn FnMut(&Item, Result<Restored, DestinationError>),
+    ) -> Result<(), DestinationError> {
+        let records = self.deferred.finish()?;
+        let overwrite = self.options.overwrite;
+        End { tree: &self.tree, rules: &self.rules, overwrite, report }.run(records)?;
+        rustix::fs::syncfs(self.tree.root()).map_err(|errno| DestinationError::Root {
+            operation: "syncing",
+            path: self.path,
+            source: errno.into(),
+        })
+    }
+
+    fn place(&mut self, path: &[u8]) -> Result<Place, DestinationError> {
+        let place = self.tree.place(path, self.options.overwrite)?;
+        self.note_made()?;
+        Ok(place)
+    }
+
+    fn note_made(&mut self) -> Result<(), DestinationError> {
+        for path in self.tree.take_created() {
+            deferred::push_made(&mut self.deferred, &path)?;
+        }
+        Ok(())
+    }
+
+    fn node(
+        &mut self,
+        path: &[u8],
+        item: &Item,
+        kind: FileType,
+        device: rustix::fs::Dev,
+    ) -> Result<Restored, DestinationError> {
+        if kind != FileType::Fifo && !self.options.devices {
+            return Err(DestinationError::Device { path: path.to_vec() });
+        }
+        let place = self.place(path)?;
+        let temporary = install::temporary_name();
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(&place.directory, &*temporary, kind, mode, device)
+            .map_err(|errno| tree::error("making", &place.path, errno))?;
+        let left_out = self.rules.apply_to(&place, &temporary, item);
+        install::install(&place, &temporary, self.options.overwrite)?;
+        let Place { path, stand_in, .. } = place;
+        Ok(Restored { path, stand_in, left_out })
+    }
+}

@@ -2,11 +2,9 @@
 
 use std::io;
 
-use crate::{
-    emulator::tape::StorageError,
-    scsi::sense::{Code, Key, Sense},
-    transport::{Completion, Status, Transfer},
-};
+use crate::emulator::tape::StorageError;
+use crate::scsi::sense::{Code, Key, Sense};
+use crate::transport::{Completion, Status, Transfer};
 
 /// Why a command did not end with GOOD.
 #[derive(Debug)]

@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    emulator::tape::{StorageError, read_json, write_json},
-    ident::Barcode,
-    scsi::cdb::{Command, SpaceCode},
-};
+use crate::emulator::tape::{StorageError, read_json, write_json};
+use crate::ident::Barcode;
+use crate::scsi::cdb::{Command, SpaceCode};
 
 /// One thing that goes wrong, and when. All conditions must hold; those left out hold always.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,24 +1,6 @@
-//! The LTO generations: densities, capacities, and which drive takes which cartridge.
+//! What the drives and cartridges of each generation are like.
 
-use serde::{Deserialize, Serialize};
-
-/// A generation of drives, and of cartridges in the format of their own generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Generation {
-    /// LTO-5.
-    Lto5,
-    /// LTO-6.
-    Lto6,
-    /// LTO-7.
-    Lto7,
-    /// LTO-8.
-    Lto8,
-    /// LTO-9.
-    Lto9,
-    /// LTO-10.
-    Lto10,
-}
+use crate::scsi::density::Generation;
 
 /// A recording format, as REPORT DENSITY SUPPORT describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,70 +59,39 @@ impl Format {
     /// The formats that a drive of `generation` takes, oldest first.
     pub(crate) fn taken_by(generation: Generation) -> impl Iterator<Item = Self> {
         FORMATS.into_iter().filter(move |format| {
-            generation.compatibility(format.density) != Compatibility::Neither
+            compatibility(generation, format.density) != Compatibility::Neither
         })
     }
 }
 
-impl Generation {
-    /// Its number: 5 to 10.
-    pub fn number(self) -> u8 {
-        match self {
-            Self::Lto5 => 5,
-            Self::Lto6 => 6,
-            Self::Lto7 => 7,
-            Self::Lto8 => 8,
-            Self::Lto9 => 9,
-            Self::Lto10 => 10,
-        }
+/// What a drive of `drive` can do with a cartridge of this density.
+pub(crate) fn compatibility(drive: Generation, density: u8) -> Compatibility {
+    match Generation::from_density(density) {
+        Some(medium) if drive.writes(medium) => Compatibility::Writes,
+        Some(medium) if drive.reads(medium) => Compatibility::Reads,
+        Some(_) | None => Compatibility::Neither,
     }
+}
 
-    /// Density code of its own format.
-    pub fn density(self) -> u8 {
-        match self {
-            Self::Lto5 => 0x58,
-            Self::Lto6 => 0x5A,
-            Self::Lto7 => 0x5C,
-            Self::Lto8 => 0x5E,
-            Self::Lto9 => 0x60,
-            Self::Lto10 => 0x62,
-        }
+/// The number of a generation that there are emulated drives of: LTO-5 to LTO-10.
+pub(crate) fn drive_number(generation: Generation) -> Option<u8> {
+    match generation {
+        Generation::Lto5 => Some(5),
+        Generation::Lto6 => Some(6),
+        Generation::Lto7 => Some(7),
+        Generation::Lto8 => Some(8),
+        Generation::Lto9 => Some(9),
+        Generation::Lto10 => Some(10),
+        Generation::Lto1
+        | Generation::Lto2
+        | Generation::Lto3
+        | Generation::Lto4
+        | Generation::M8
+        | Generation::Lto10P => None,
     }
+}
 
-    /// Media identifier on the barcode of a data cartridge (`L8`).
-    pub fn media_identifier(self) -> &'static str {
-        match self {
-            Self::Lto5 => "L5",
-            Self::Lto6 => "L6",
-            Self::Lto7 => "L7",
-            Self::Lto8 => "L8",
-            Self::Lto9 => "L9",
-            Self::Lto10 => "LA",
-        }
-    }
-
-    /// Native capacity of its cartridges, in bytes.
-    pub fn capacity_bytes(self) -> u64 {
-        let format = Format::of(self.density()).expect("every generation has a format");
-        u64::from(format.capacity_mb) * 1_000_000
-    }
-
-    /// What a drive of this generation can do with a cartridge of `density`.
-    pub(crate) fn compatibility(self, density: u8) -> Compatibility {
-        let (writes, reads): (&[u8], &[u8]) = match self {
-            Self::Lto5 => (&[0x58, 0x46], &[0x44]),
-            Self::Lto6 => (&[0x5A, 0x58], &[0x46]),
-            Self::Lto7 => (&[0x5C, 0x5A], &[0x58]),
-            Self::Lto8 => (&[0x5E, 0x5D, 0x5C], &[]),
-            Self::Lto9 => (&[0x60, 0x5E], &[]),
-            Self::Lto10 => (&[0x62, 0x63], &[]),
-        };
-        if writes.contains(&density) {
-            Compatibility::Writes
-        } else if reads.contains(&density) {
-            Compatibility::Reads
-        } else {
-            Compatibility::Neither
-        }
-    }
+/// What a drive of `generation` calls itself.
+pub(crate) fn product(generation: Generation) -> String {
+    format!("EMULATED LTO-{}", drive_number(generation).unwrap_or(0))
 }

@@ -9,14 +9,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    emulator::{
-        drive::bay,
-        generation::Generation,
-        tape::{Cartridge, Image, StorageError, read_json, write_json},
-    },
-    ident::Barcode,
+use crate::emulator::{
+    drive::bay,
+    generation::drive_number,
+    tape::{Cartridge, Image, StorageError, read_json, write_json},
 };
+use crate::ident::Barcode;
+use crate::scsi::density::Generation;
 
 /// What a new library is made of.
 #[derive(Clone, Debug)]
@@ -162,6 +161,10 @@ impl Library {
         for sub in [library.dir.join("cartridges"), library.dir.join("drives")] {
             fs::create_dir_all(&sub).map_err(io_error("make the directory", &sub))?;
         }
+        if drive_number(plan.generation).is_none() {
+            let text = format!("there are no emulated {} drives", plan.generation);
+            return Err(StorageError::Impossible(text));
+        }
         let lock = library.lock()?;
         if library.dir.join("library.json").exists() {
             let text = format!("{} already holds an emulated library", dir.display());
@@ -226,8 +229,8 @@ impl Library {
         Ok(self.contents()?.elements)
     }
 
-    /// Buys a cartridge of `generation`, on which `capacity_bytes` fit before early warning, and
-    /// puts it in the first free slot, whose address is the result.
+    /// Buys a data cartridge of `generation`, on which `capacity_bytes` fit before early warning,
+    /// and puts it in the first free slot, whose address is the result.
     ///
     /// # Errors
     ///
@@ -238,10 +241,19 @@ impl Library {
         generation: Generation,
         capacity_bytes: u64,
     ) -> Result<u16, StorageError> {
+        self.add(&Cartridge::new(barcode, generation, capacity_bytes))
+    }
+
+    /// Buys a cartridge and puts it in the first free slot, whose address is the result.
+    ///
+    /// # Errors
+    ///
+    /// When no slot is free or there is a cartridge with this barcode already.
+    pub fn add(&self, cartridge: &Cartridge) -> Result<u16, StorageError> {
         let lock = self.lock()?;
         let mut contents = self.contents()?;
-        let address = contents.put_first(ElementKind::Slot, barcode)?;
-        self.make(&Cartridge::new(barcode, generation, capacity_bytes))?;
+        let address = contents.put_first(ElementKind::Slot, cartridge.barcode)?;
+        self.make(cartridge)?;
         self.replace(&contents, &lock)?;
         Ok(address)
     }
@@ -277,12 +289,33 @@ impl Library {
     ) -> Result<(), StorageError> {
         let _lock = self.lock()?;
         let contents = self.contents()?;
-        if contents.place_of(barcode).is_some_and(|element| element.kind == ElementKind::Drive) {
-            return Err(StorageError::Impossible(format!("{barcode} is in a drive")));
-        }
+        contents.refuse_in_drive(barcode)?;
         let mut cartridge = self.cartridge(barcode)?;
         change(&mut cartridge);
         cartridge.write(&self.sidecar(barcode))
+    }
+
+    /// Someone puts the sticker of each of two cartridges on the other. The tapes and the chips
+    /// stay what they are.
+    ///
+    /// # Errors
+    ///
+    /// When one of them is in a drive, or there is no such cartridge.
+    pub fn swap_stickers(&self, first: Barcode, second: Barcode) -> Result<(), StorageError> {
+        let _lock = self.lock()?;
+        let contents = self.contents()?;
+        for barcode in [first, second] {
+            contents.refuse_in_drive(barcode)?;
+        }
+        let (mut one, mut other) = (self.cartridge(first)?, self.cartridge(second)?);
+        let tapes = [self.tape(first), self.tape(second)];
+        let aside = tapes[0].with_extension("aside");
+        for (from, to) in [(&tapes[0], &aside), (&tapes[1], &tapes[0]), (&aside, &tapes[1])] {
+            fs::rename(from, to).map_err(io_error("rename", from))?;
+        }
+        (one.barcode, other.barcode) = (second, first);
+        one.write(&self.sidecar(second))?;
+        other.write(&self.sidecar(first))
     }
 
     /// The barcodes of all cartridges, in the library and on the shelf, in order.
@@ -463,6 +496,15 @@ impl Contents {
         drives
             .nth(usize::from(number))
             .ok_or_else(|| StorageError::Impossible(format!("there is no drive {number}")))
+    }
+
+    fn refuse_in_drive(&self, barcode: Barcode) -> Result<(), StorageError> {
+        match self.place_of(barcode) {
+            Some(element) if element.kind == ElementKind::Drive => {
+                Err(StorageError::Impossible(format!("{barcode} is in a drive")))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn refuse_second(&self, barcode: Barcode) -> Result<(), StorageError> {

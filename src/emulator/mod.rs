@@ -20,6 +20,7 @@ mod tape;
 pub use changer::{EmulatedChanger, changer};
 pub use drive::{EmulatedDrive, drive, power_loss};
 pub use faults::{CommandKind, Effect, Fault};
-pub use generation::Generation;
 pub use library::{Element, ElementKind, Library, LibraryPlan, Settings};
 pub use tape::{Cartridge, StorageError};
+
+pub use crate::scsi::density::Generation;

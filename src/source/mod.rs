@@ -9,11 +9,9 @@ pub mod s3;
 
 use std::{error::Error, fmt};
 
-use crate::{
-    cancel::Cancel,
-    item::{Item, Key, Listed, Version},
-    volume::manifest::Part,
-};
+use crate::cancel::Cancel;
+use crate::item::{Item, Key, Listed, Version};
+use crate::volume::manifest::Part;
 
 /// A place that items come from.
 pub trait Source: Send + Sync + fmt::Debug {

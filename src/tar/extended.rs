@@ -1,9 +1,7 @@
 //! What header units and extended records say, strictly read.
 
-use crate::{
-    clock::Timestamp,
-    tar::{Head, MemberKind, UNIT, pax},
-};
+use crate::clock::Timestamp;
+use crate::tar::{Head, MemberKind, UNIT, pax};
 
 /// The most extended attributes of one member.
 const XATTRS_MAX: usize = 1000;

@@ -1,10 +1,8 @@
 //! The head of a member: everything in front of its data.
 
-use crate::{
-    clock::Timestamp,
-    item::Extent,
-    tar::{UNIT, UNIT_BYTES, pax, sparse},
-};
+use crate::clock::Timestamp;
+use crate::item::Extent;
+use crate::tar::{UNIT, UNIT_BYTES, pax, sparse};
 
 /// The largest number that an eleven-digit octal field holds.
 const OCTAL_11: u64 = 0o77_777_777_777;

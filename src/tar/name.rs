@@ -6,11 +6,9 @@
 
 use std::fmt::Write;
 
-use crate::{
-    digest::Digest,
-    ident::SourceName,
-    item::{Key, Version},
-};
+use crate::digest::Digest;
+use crate::ident::SourceName;
+use crate::item::{Key, Version};
 
 /// The longest component that Linux file systems take, in bytes.
 const COMPONENT_MAX: usize = 255;

@@ -2,13 +2,11 @@
 
 use std::io::{self, Read};
 
-use crate::{
-    item::Extent,
-    tar::{
-        Head, MemberKind, UNIT,
-        extended::{Extended, check_global, check_name, check_unit, octal, set},
-        padding, pax, sparse,
-    },
+use crate::item::Extent;
+use crate::tar::{
+    Head, MemberKind, UNIT,
+    extended::{Extended, check_global, check_name, check_unit, octal, set},
+    padding, pax, sparse,
 };
 
 /// The longest extended header, in bytes of data.
@@ -313,7 +311,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{clock::Timestamp, tar::END};
+    use crate::clock::Timestamp;
+    use crate::tar::END;
 
     fn heads() -> impl Strategy<Value = Head> {
         let text = || "[a-zé/]{0,120}";

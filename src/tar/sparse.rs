@@ -1,9 +1,7 @@
 //! The map of a sparse member: GNU.sparse 1.0, decimal lines in front of the data.
 
-use crate::{
-    item::Extent,
-    tar::{UNIT_BYTES, padding, pax},
-};
+use crate::item::Extent;
+use crate::tar::{UNIT_BYTES, padding, pax};
 
 /// Rounds extents outwards to whole units and joins those that touch, so that each but the last
 /// ends on a unit.

@@ -7,11 +7,9 @@ use std::borrow::Cow;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, de::Error};
 
-use crate::{
-    digest::Digest,
-    item::{Extent, Item, Key, Kind, ObjectFacts, Posix, Token, Version},
-    volume::manifest::{Entry, LinkedTo, Part},
-};
+use crate::digest::Digest;
+use crate::item::{Extent, Item, Key, Kind, ObjectFacts, Posix, Token, Version};
+use crate::volume::manifest::{Entry, LinkedTo, Part};
 
 #[derive(Deserialize)]
 pub(super) struct Line<'a> {

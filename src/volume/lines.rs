@@ -4,13 +4,11 @@ use std::io::{self, BufRead, Read};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
-use crate::{
-    clock::Timestamp,
-    item::{Extent, Item, Key, Kind, Posix},
-    volume::{
-        line::{self, Line},
-        manifest::Entry,
-    },
+use crate::clock::Timestamp;
+use crate::item::{Extent, Item, Key, Kind, Posix};
+use crate::volume::{
+    line::{self, Line},
+    manifest::Entry,
 };
 
 /// The longest line, in bytes.
@@ -313,11 +311,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        digest::Digest,
-        item::{LinkGroup, ObjectFacts, Token, Version, Xattr},
-        volume::manifest::{LinkedTo, Part},
-    };
+    use crate::digest::Digest;
+    use crate::item::{LinkGroup, ObjectFacts, Token, Version, Xattr};
+    use crate::volume::manifest::{LinkedTo, Part};
 
     fn keys() -> impl Strategy<Value = Key> {
         prop_oneof![

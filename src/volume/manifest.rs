@@ -3,11 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    digest::Digest,
-    ident::SourceName,
-    item::{Item, Key, Version},
-};
+use crate::digest::Digest;
+use crate::ident::SourceName;
+use crate::item::{Item, Key, Version};
 
 /// One line of a manifest. The order within a segment is that of [`Entry::order`], and an entry's
 /// ordinal is its line number, from 0.

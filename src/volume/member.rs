@@ -1,15 +1,13 @@
 //! From a manifest entry to its tar member: path, kind, attributes.
 
-use crate::{
-    ident::SourceName,
-    item::{Item, Kind, Posix},
-    tar::{
-        Head, MemberKind,
-        name::{Name, Shape},
-        sparse,
-    },
-    volume::manifest::{Entry, Part},
+use crate::ident::SourceName;
+use crate::item::{Item, Kind, Posix};
+use crate::tar::{
+    Head, MemberKind,
+    name::{Name, Shape},
+    sparse,
 };
+use crate::volume::manifest::{Entry, Part};
 
 /// The most bytes of attribute names and values that a member carries; the manifest has them all.
 const XATTRS_MAX: usize = 64 << 10;
@@ -137,10 +135,8 @@ fn xattrs(item: &Item) -> Vec<(String, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        item::{Extent, Key, ObjectFacts, Version, Xattr},
-        volume::manifest::LinkedTo,
-    };
+    use crate::item::{Extent, Key, ObjectFacts, Version, Xattr};
+    use crate::volume::manifest::LinkedTo;
 
     fn entry(item: Item, part: Option<Part>) -> Entry {
         let source: SourceName = "s".parse().unwrap();

@@ -1,6 +1,7 @@
 //! Volume format 1: what lies on a cartridge, as pure codecs. `docs/format.md` is normative.
 
 pub mod index;
+pub mod label;
 mod line;
 pub mod lines;
 pub mod manifest;

@@ -2,11 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    clock::Timestamp,
-    ident::{RunId, SourceName},
-    item::{Key, Place, Token, Version},
-};
+use crate::clock::Timestamp;
+use crate::ident::{RunId, SourceName};
+use crate::item::{Key, Place, Token, Version};
 
 /// One item of a run. Rows are sorted by key, then version; no two are equal in both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

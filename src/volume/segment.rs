@@ -6,16 +6,14 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    clock::Timestamp,
-    digest::Digest,
-    ident::{SegmentId, SetId},
-    tar::{self, UNIT},
-    volume::{
-        lines,
-        manifest::Entry,
-        trailer::{self, encode_own, folder},
-    },
+use crate::clock::Timestamp;
+use crate::digest::Digest;
+use crate::ident::{SegmentId, SetId};
+use crate::tar::{self, UNIT};
+use crate::volume::{
+    lines,
+    manifest::Entry,
+    trailer::{self, encode_own, folder},
 };
 
 /// Name of the manifest in the segment's folder.
@@ -310,11 +308,9 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
-    use crate::{
-        item::{Item, Key},
-        tar::{Names, Reader},
-        volume::{member, trailer::TrailerError},
-    };
+    use crate::item::{Item, Key};
+    use crate::tar::{Names, Reader};
+    use crate::volume::{member, trailer::TrailerError};
 
     const BLOCK: u32 = 4096;
 

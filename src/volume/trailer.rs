@@ -4,11 +4,9 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{
-    clock::Timestamp,
-    tar::{self, Head, Names, UNIT},
-    volume::{FOLDER, index, segment},
-};
+use crate::clock::Timestamp;
+use crate::tar::{self, Head, Names, UNIT};
+use crate::volume::{FOLDER, index, segment};
 
 /// Bytes of a trailer's content, blanks at its end included.
 pub const TRAILER_BYTES: usize = 1024;

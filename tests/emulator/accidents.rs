@@ -191,6 +191,29 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
+    fn no_command_breaks_a_drive(
+        commands in proptest::collection::vec((
+            prop_oneof![4 => 0_u8..0x60, 1 => 0x80_u8..0xC0],
+            proptest::collection::vec(prop_oneof![2 => Just(0), 1 => any::<u8>()], 0..16),
+            0_usize..3000,
+            any::<bool>(),
+        ), 1..20)
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut drive = ready(dir.path(), 4 * MIB);
+        let mut buffer = vec![0x5A; 3000];
+        for (opcode, rest, room, sends) in commands {
+            let cdb: Vec<u8> = std::iter::once(opcode).chain(rest).collect();
+            let room = &mut buffer[..room];
+            let most = room.len();
+            let transfer =
+                if sends { Transfer::ToDevice(room) } else { Transfer::FromDevice(room) };
+            let done = drive.execute(&cdb, transfer, std::time::Duration::ZERO).unwrap();
+            prop_assert!(done.transferred <= most, "{:02x?}", cdb);
+        }
+    }
+
+    #[test]
     fn a_drive_is_its_model_and_outlives_kills(acts in acts()) {
         let dir = tempfile::tempdir().unwrap();
         let mut live = ready(dir.path(), 64 * MIB);

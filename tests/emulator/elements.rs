@@ -185,3 +185,55 @@ fn a_move_can_fail() {
     assert_eq!(place(&library, "T00001L8"), Some(SLOT));
     assert_eq!(carry(&mut robot, SLOT, DRIVE), "good");
 }
+
+#[test]
+fn stickers_can_be_swapped_and_unreadable() {
+    let dir = tempfile::tempdir().unwrap();
+    let library = library(dir.path(), Settings::default());
+    for (barcode, capacity) in [("T00001L8", 64 * MIB), ("T00002L8", 128 * MIB)] {
+        library.add_cartridge(code(barcode), Generation::Lto8, capacity).unwrap();
+    }
+    let serial = library.cartridge(code("T00001L8")).unwrap().serial;
+    library.swap_stickers(code("T00001L8"), code("T00002L8")).unwrap();
+    let other = library.cartridge(code("T00002L8")).unwrap();
+    assert_eq!((other.serial, other.capacity_bytes), (serial, 64 * MIB));
+    library.change_cartridge(code("T00001L8"), |own| own.sticker_unreadable = true).unwrap();
+    let mut robot = changer(dir.path()).unwrap();
+    let command = Command::ReadElementStatus {
+        volume_tags: true,
+        kind: Some(tapevault::scsi::element::ElementKind::Storage),
+        start: 0,
+        count: 2,
+        current_data: true,
+        device_id: false,
+        allocation: U24::from(0xFFFF),
+    };
+    let data = ask(&mut robot, command).data;
+    let (first, second) = data[16..].split_at(52);
+    assert_eq!((first[2] & 1, &first[12..20]), (1, &[0; 8][..]), "full, and no tag");
+    assert_eq!(second[12..20], *b"T00002L8");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_command_breaks_a_robot(
+        opcode in proptest::sample::select(vec![
+            0x00_u8, 0x03, 0x07, 0x12, 0x1A, 0x1E, 0x2B, 0x37, 0x5A, 0xA0, 0xA5, 0xA6, 0xB8,
+        ]),
+        rest in proptest::collection::vec(proptest::prelude::any::<u8>(), 15),
+        room in 0_usize..300,
+    ) {
+        let dir = tempfile::tempdir().unwrap();
+        let library = library(dir.path(), Settings::default());
+        library.add_cartridge(code("T00001L8"), Generation::Lto8, 64 * MIB).unwrap();
+        let mut robot = changer(dir.path()).unwrap();
+        let cdb: Vec<u8> = std::iter::once(opcode).chain(rest).collect();
+        let mut buffer = vec![0; room];
+        let done = robot.execute(
+            &cdb,
+            tapevault::transport::Transfer::FromDevice(&mut buffer),
+            std::time::Duration::ZERO,
+        );
+        proptest::prop_assert!(done.unwrap().transferred <= room);
+    }
+}

@@ -177,6 +177,11 @@ check_transport() {
     kernel_test a_short_block_and_a_filemark_come_with_sense_and_length reopening_rewinds
 }
 
+# The process that is the drive stops answering, as a drive does behind a pulled cable.
+check_lost_reply() {
+    TAPEVAULT_SERVER=$(cat "$work/drive0.pid") kernel_test a_command_that_outlives_its_time_has_an_unknown_fate
+}
+
 check_privilege() {
     as_nobody "$(getent group tape | cut -d: -f3)" "$KERNEL_TESTS" --ignored --exact without_the_capability_the_error_names_it
     as_nobody "$(getent group nogroup | cut -d: -f3)" "$KERNEL_TESTS" --ignored --exact without_the_group_the_error_names_it
@@ -208,7 +213,7 @@ check_served_anew() {
     mt -f "$drive" tell
 }
 
-checks=(nodes names empty load inquiry status protection logs changer tar full transport privilege units served_anew)
+checks=(nodes names empty load inquiry status protection logs changer tar full transport lost_reply privilege units served_anew)
 
 mkdir -p "$work"
 make_library || { echo "FAIL the library was not attached"; exit 1; }

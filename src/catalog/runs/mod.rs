@@ -3,6 +3,7 @@
 
 mod block;
 mod held;
+mod indexed;
 mod read;
 mod record;
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 const COLUMNS: &str = "SELECT s.id, s.set_id, s.created, s.bytes, s.blocks, s.block_size, s.digest,
-    s.manifest_offset, s.manifest_bytes, s.members, s.staged
+    s.manifest_offset, s.manifest_bytes, s.members, s.staged, s.manifest_digest
     FROM segment s";
 
 /// Reads a row of [`COLUMNS`].
@@ -29,6 +29,7 @@ pub(in crate::catalog) fn segment_row(row: &rusqlite::Row<'_>) -> Result<Segment
         manifest_bytes: count(row, 8)?,
         members: count(row, 9)?,
         staged: row.get(10)?,
+        manifest_digest: digest(row, 11)?,
     })
 }
 
@@ -75,8 +76,8 @@ pub(in crate::catalog) fn store(
     connection
         .prepare_cached(
             "INSERT INTO segment (id, set_id, created, bytes, blocks, block_size, digest,
-             manifest_offset, manifest_bytes, members, staged, listed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 0)",
+             manifest_offset, manifest_bytes, members, staged, manifest_digest, listed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, 0)",
         )?
         .execute(rusqlite::params![
             segment.id.0.as_bytes(),
@@ -90,6 +91,7 @@ pub(in crate::catalog) fn store(
             segment.manifest_bytes.cast_signed(),
             segment.members.cast_signed(),
             segment.staged,
+            segment.manifest_digest.0,
         ])?;
     Ok((connection.last_insert_rowid(), false))
 }

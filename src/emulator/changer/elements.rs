@@ -1,20 +1,20 @@
 //! Places and moves: what is where, what may go where, and how the robot tells.
 
-use crate::{
-    emulator::{
-        answer::Check,
-        drive::bay,
-        library::{Contents, Element, ElementKind, Library},
+use crate::emulator::{
+    answer::Check,
+    drive::bay,
+    generation::product,
+    library::{Contents, Element, ElementKind, Library},
+};
+use crate::ident::Barcode;
+use crate::scsi::{
+    cdb::PageControl,
+    element::ElementKind as Code4,
+    mode::{
+        Header, Parameters, RawPage,
+        page::{Capabilities, ElementAddresses, Page, TransportGeometry},
     },
-    scsi::{
-        cdb::PageControl,
-        element::ElementKind as Code4,
-        mode::{
-            Header, Parameters, RawPage,
-            page::{Capabilities, ElementAddresses, Page, TransportGeometry},
-        },
-        sense::{Code, Key, Sense},
-    },
+    sense::{Code, Key, Sense},
 };
 
 /// Slots, mail slots and drives, as bits of the capabilities page.
@@ -121,7 +121,7 @@ fn put(contents: &mut Contents, address: u16, held: &Element) -> Result<(), Chec
 }
 
 /// The reply to READ ELEMENT STATUS (SMC, element status data).
-pub(super) fn status(contents: &Contents, asked: Asked) -> Vec<u8> {
+pub(super) fn status(library: &Library, contents: &Contents, asked: Asked) -> Vec<u8> {
     let mut elements: Vec<&Element> = contents
         .elements
         .iter()
@@ -137,7 +137,7 @@ pub(super) fn status(contents: &Contents, asked: Asked) -> Vec<u8> {
         let of_kind: Vec<Vec<u8>> = elements
             .iter()
             .filter(|element| element.kind == kind)
-            .map(|element| descriptor(contents, element, asked))
+            .map(|element| descriptor(library, contents, element, asked))
             .collect();
         let Some(length) = of_kind.first().map(Vec::len) else { continue };
         pages.extend([kind.code(), u8::from(asked.volume_tags) << 7]);
@@ -156,7 +156,7 @@ fn byte_count(bytes: usize) -> [u8; 4] {
     u32::try_from(bytes).expect("at most some thousand elements").to_be_bytes()
 }
 
-fn descriptor(contents: &Contents, element: &Element, asked: Asked) -> Vec<u8> {
+fn descriptor(library: &Library, contents: &Contents, element: &Element, asked: Asked) -> Vec<u8> {
     let mut bytes = vec![0; 12];
     bytes[..2].copy_from_slice(&element.address.to_be_bytes());
     let full = if element.barcode.is_some() { FULL } else { 0 };
@@ -179,7 +179,10 @@ fn descriptor(contents: &Contents, element: &Element, asked: Asked) -> Vec<u8> {
     }
     if asked.volume_tags {
         let mut tag = [0; TAG_LEN];
-        if let Some(barcode) = element.barcode {
+        let readable = |barcode: &Barcode| {
+            library.cartridge(*barcode).is_ok_and(|cartridge| !cartridge.sticker_unreadable)
+        };
+        if let Some(barcode) = element.barcode.filter(readable) {
             tag[..32].fill(b' ');
             let text = barcode.to_string();
             tag[..text.len()].copy_from_slice(text.as_bytes());
@@ -190,7 +193,7 @@ fn descriptor(contents: &Contents, element: &Element, asked: Asked) -> Vec<u8> {
         Some(number) if asked.device_id => {
             // ASCII, T10 vendor identification: vendor 8, product 16, serial number 10.
             bytes.extend([2, 1, 0, DEVICE_NAME_LEN]);
-            let product = format!("EMULATED LTO-{}", contents.generation.number());
+            let product = product(contents.generation);
             let serial = contents.drive_serial(number);
             bytes.extend(format!("{:<8}{product:<16}{serial:<10}", "TAPEVLT").into_bytes());
         }

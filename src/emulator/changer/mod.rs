@@ -4,21 +4,19 @@ mod elements;
 
 use std::{fs::File, io, path::Path, time::Duration};
 
-use crate::{
-    emulator::{
-        answer::{Answer, Check, completion, deliver, invalid_field, room, unsupported},
-        drive::{REVISION, VENDOR, local_name},
-        faults::{Circumstances, CommandKind, Effect, Fault, Faults},
-        library::{Contents, Library},
-        tape::StorageError,
-    },
-    scsi::{
-        cdb::{Command, Peripheral},
-        inquiry::{DeviceType, Standard, vpd},
-        sense::{Code, Key, Sense},
-    },
-    transport::{Completion, LastAct, Transfer, Transport, TransportError},
+use crate::emulator::{
+    answer::{Answer, Check, completion, deliver, invalid_field, room, unsupported},
+    drive::{REVISION, VENDOR, local_name},
+    faults::{Circumstances, CommandKind, Effect, Fault, Faults},
+    library::{Contents, Library},
+    tape::StorageError,
 };
+use crate::scsi::{
+    cdb::{Command, Peripheral},
+    inquiry::{DeviceType, Standard, vpd},
+    sense::{Code, Key, Sense},
+};
+use crate::transport::{Completion, LastAct, Transfer, Transport, TransportError};
 
 const PRODUCT: &str = "EMULATED LIBRARY";
 const MAX_TRANSFER: u32 = 1 << 20;
@@ -147,7 +145,7 @@ impl EmulatedChanger {
                 ..
             } => {
                 let asked = elements::Asked { volume_tags, device_id, kind, start, count };
-                let bytes = elements::status(contents, asked);
+                let bytes = elements::status(&self.library, contents, asked);
                 Ok(deliver(transfer, allocation.get(), &bytes))
             }
             Command::Rewind { .. }

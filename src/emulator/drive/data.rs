@@ -1,15 +1,13 @@
 //! Data and marks: READ, WRITE, WRITE FILEMARKS, ERASE, VERIFY (SSC).
 
-use crate::{
-    emulator::{
-        answer::{Answer, Check, invalid_field, received},
-        drive::EmulatedDrive,
-        generation::Compatibility,
-        tape::{Kind, Object},
-    },
-    scsi::sense::{Code, Key, Sense},
-    transport::Transfer,
+use crate::emulator::{
+    answer::{Answer, Check, invalid_field, received},
+    drive::EmulatedDrive,
+    generation::{Compatibility, compatibility},
+    tape::{Kind, Object},
 };
+use crate::scsi::sense::{Code, Key, Sense};
+use crate::transport::Transfer;
 
 /// The largest block, in bytes (READ BLOCK LIMITS).
 pub(crate) const BLOCK_LIMIT: u32 = 8 << 20;
@@ -161,7 +159,7 @@ impl EmulatedDrive {
             self.raise_alert(ALERT_WRITE_PROTECT);
             return Err((Key::DataProtect, Code::WRITE_PROTECTED).into());
         }
-        if generation.compatibility(density) != Compatibility::Writes {
+        if compatibility(generation, density) != Compatibility::Writes {
             return Err((Key::DataProtect, Code::CANNOT_WRITE_INCOMPATIBLE_FORMAT).into());
         }
         if worm && !only_marks {

@@ -1,20 +1,18 @@
 //! The cartridge in the bay: putting it in, threading it, giving it up, losing power with it.
 
-use crate::{
-    emulator::{
-        answer::{Answer, Check},
-        drive::{
-            EmulatedDrive,
-            pages::ModePages,
-            state::{Registers, Seat, Stand},
-        },
-        generation::Compatibility,
-        library::{bay_path, io_error, read_bay},
-        tape::{Cartridge, Image, StorageError},
+use crate::emulator::{
+    answer::{Answer, Check},
+    drive::{
+        EmulatedDrive,
+        pages::ModePages,
+        state::{Registers, Seat, Stand},
     },
-    ident::Barcode,
-    scsi::sense::{Code, Key},
+    generation::{Compatibility, compatibility},
+    library::{bay_path, io_error, read_bay},
+    tape::{Cartridge, Image, StorageError},
 };
+use crate::ident::Barcode;
+use crate::scsi::sense::{Code, Key};
 
 /// How many past loads the chip names.
 const LOADS_REMEMBERED: usize = 4;
@@ -170,7 +168,7 @@ impl EmulatedDrive {
         if loaded.cartridge.barcode.is_cleaning() {
             return Err((Key::NotReady, Code::CLEANING_CARTRIDGE_PRESENT).into());
         }
-        match generation.compatibility(loaded.cartridge.density) {
+        match compatibility(generation, loaded.cartridge.density) {
             Compatibility::Writes | Compatibility::Reads => Ok(loaded),
             Compatibility::Neither => Err((Key::MediumError, Code::INCOMPATIBLE_MEDIUM).into()),
         }
@@ -231,8 +229,8 @@ impl EmulatedDrive {
     pub(crate) fn show_medium(&mut self) {
         let generation = self.identity.generation;
         if let Some(loaded) = &self.loaded {
-            let compatibility = generation.compatibility(loaded.cartridge.density);
-            let writable = compatibility == Compatibility::Writes
+            let can = compatibility(generation, loaded.cartridge.density);
+            let writable = can == Compatibility::Writes
                 && !loaded.cartridge.write_protected
                 && loaded.image.is_writable();
             self.registers.modes.show_medium(&loaded.cartridge, writable);
@@ -323,7 +321,8 @@ impl EmulatedDrive {
         let seat = match self.stand.seat {
             Seat::Empty => Seat::Empty,
             Seat::Ejected => Seat::Ejected,
-            // A drive that finds a cartridge threaded rewinds it and is ready.
+            Seat::Seated if !self.settings.auto_load => Seat::Seated,
+            // A drive that finds a cartridge rewinds it and is ready.
             Seat::Seated | Seat::Loading(_) | Seat::Ready => Seat::Ready,
         };
         let counters = std::mem::take(&mut self.registers.counters);

@@ -9,25 +9,23 @@ mod state;
 
 use std::{fs::File, io, path::Path, time::Duration};
 
-use crate::{
-    emulator::{
-        answer::{Answer, Check, completion, deliver, invalid_field, room, unsupported},
-        drive::{
-            medium::Loaded,
-            pages::{Identity, ModePages},
-            state::{Counters, FIRST_NEXUS, Files, Registers, Seat, Stand},
-        },
-        faults::{Circumstances, CommandKind, Effect, Fault, Faults},
-        generation::Generation,
-        library::{Library, Settings, bay_path, io_error, open_bay},
-        tape::{Cartridge, StorageError},
+use crate::emulator::{
+    answer::{Answer, Check, completion, deliver, invalid_field, room, unsupported},
+    drive::{
+        medium::Loaded,
+        pages::{Identity, ModePages},
+        state::{Counters, FIRST_NEXUS, Files, Registers, Seat, Stand},
     },
-    scsi::{
-        cdb::{Command, Peripheral},
-        sense::{Code, Key, Sense},
-    },
-    transport::{Completion, LastAct, Status, Transfer, Transport, TransportError},
+    faults::{Circumstances, CommandKind, Effect, Fault, Faults},
+    library::{Library, Settings, bay_path, io_error, open_bay},
+    tape::{Cartridge, StorageError},
 };
+use crate::scsi::density::Generation;
+use crate::scsi::{
+    cdb::{Command, Peripheral},
+    sense::{Code, Key, Sense},
+};
+use crate::transport::{Completion, LastAct, Status, Transfer, Transport, TransportError};
 
 pub(crate) use pages::{REVISION, VENDOR, local_name};
 pub(crate) use state::bay;
@@ -109,7 +107,7 @@ impl EmulatedDrive {
     /// A drive without files that holds a fresh cartridge and throws away what is written to it,
     /// for measuring everything above it. Blocks read back as zeros.
     pub fn discarding(generation: Generation, capacity_bytes: u64) -> Self {
-        let barcode = format!("NUL000{}", generation.media_identifier());
+        let barcode = format!("NUL000{}", generation.media_identifier(false).unwrap_or_default());
         let barcode = barcode.parse().expect("six characters and a media identifier");
         let mut drive = Self {
             name: "emulated:discard".to_owned(),
@@ -382,6 +380,9 @@ impl EmulatedDrive {
             Effect::Reset(lost) => {
                 let answer = self.lose_buffered(lost);
                 (self.stand.appending, self.stand.lost) = (false, true);
+                self.stand.prevented = false;
+                self.registers.modes = ModePages::new();
+                self.show_medium();
                 self.registers.attention(Code::POWER_ON_OR_RESET, Some(self.nexus));
                 let code = Code::POWER_ON_OR_RESET;
                 Struck::Answer(answer.and(Err((Key::UnitAttention, code).into())))

@@ -1,18 +1,16 @@
 //! Motion and position: REWIND, LOCATE, SPACE, READ POSITION (SSC).
 
-use crate::{
-    emulator::{
-        answer::{Answer, Check, deliver, invalid_field},
-        drive::{EmulatedDrive, data::filemark},
-        tape::Index,
-    },
-    scsi::{
-        cdb::{LocateTarget, PositionForm, SpaceCode},
-        position::{Extended, Flags, Long, Short},
-        sense::{Code, Key, Sense},
-    },
-    transport::Transfer,
+use crate::emulator::{
+    answer::{Answer, Check, deliver, invalid_field},
+    drive::{EmulatedDrive, data::filemark},
+    tape::Index,
 };
+use crate::scsi::{
+    cdb::{LocateTarget, PositionForm, SpaceCode},
+    position::{Extended, Flags, Long, Short},
+    sense::{Code, Key, Sense},
+};
+use crate::transport::Transfer;
 
 impl EmulatedDrive {
     /// Ends a spell of writing: the buffer and end of data go to the tape.

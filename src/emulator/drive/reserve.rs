@@ -4,18 +4,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    emulator::{
-        answer::{Answer, Check, invalid_field, received},
-        drive::EmulatedDrive,
-    },
-    scsi::{
-        cdb::{Command, ReserveInAction, ReserveOutAction},
-        reservation::{Keys, Reservation, ReserveParameters},
-        sense::{Code, Key},
-    },
-    transport::{Status, Transfer},
+use crate::emulator::{
+    answer::{Answer, Check, invalid_field, received},
+    drive::EmulatedDrive,
 };
+use crate::scsi::{
+    cdb::{Command, ReserveInAction, ReserveOutAction},
+    reservation::{Keys, Reservation, ReserveParameters},
+    sense::{Code, Key},
+};
+use crate::transport::{Status, Transfer};
 
 /// Reservation types in which every registered initiator has access.
 const SHARED: [u8; 4] = [5, 6, 7, 8];

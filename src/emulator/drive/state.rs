@@ -13,14 +13,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    emulator::{
-        drive::{pages::ModePages, reserve::Reservations},
-        library::{bay_path, io_error, read_bay},
-        tape::{StorageError, read_json, write_json},
-    },
-    scsi::sense::Code,
+use crate::emulator::{
+    drive::{pages::ModePages, reserve::Reservations},
+    library::{bay_path, io_error, read_bay},
+    tape::{StorageError, read_json, write_json},
 };
+use crate::scsi::sense::Code;
 
 const MAGIC: &[u8; 8] = b"TVDRIVE1";
 const RECORD_LEN: usize = 64;

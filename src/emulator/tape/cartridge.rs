@@ -4,15 +4,14 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    emulator::generation::Generation,
-    ident::Barcode,
-    unit::{GIB, MIB},
-};
+use crate::ident::Barcode;
+use crate::scsi::density::Generation;
+use crate::unit::{GIB, MIB};
 
 /// Why the files of the emulated library are not what they should be.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +53,9 @@ pub struct Cartridge {
     pub capacity_bytes: u64,
     /// What fits between early warning and the end, in bytes.
     pub reserve_bytes: u64,
+    /// Whether the scanner cannot read its sticker.
+    #[serde(default)]
+    pub sticker_unreadable: bool,
     /// Whether its tab is set.
     pub write_protected: bool,
     /// Whether it is a write-once cartridge.
@@ -99,6 +101,7 @@ impl Cartridge {
             density: generation.density(),
             capacity_bytes,
             reserve_bytes: (capacity_bytes / 32).clamp(16 * MIB, 4 * GIB),
+            sticker_unreadable: false,
             write_protected: false,
             worm: false,
             load_count: 0,
@@ -122,6 +125,9 @@ impl Cartridge {
     }
 }
 
+/// Counts the JSON files written, so that no two threads use one temporary name.
+static WRITES: AtomicU64 = AtomicU64::new(0);
+
 /// Reads a JSON file.
 pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, StorageError> {
     let text = fs::read(path).map_err(|source| StorageError::Io {
@@ -138,7 +144,8 @@ pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), Sto
     let mut text = serde_json::to_vec_pretty(value).expect("plain data are always JSON");
     text.push(b'\n');
     let mut fresh = path.as_os_str().to_owned();
-    fresh.push(format!("-{}", std::process::id()));
+    let count = WRITES.fetch_add(1, Ordering::Relaxed);
+    fresh.push(format!("-{}-{count}", std::process::id()));
     fs::write(&fresh, text)
         .and_then(|()| fs::rename(&fresh, path))
         .map_err(|source| StorageError::Io { action: "write", path: path.to_owned(), source })

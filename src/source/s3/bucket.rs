@@ -5,15 +5,11 @@ use std::{error::Error, sync::Arc};
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use crate::{
-    clock::Clock,
-    item::{Key, Version},
-    printable::Redacted,
-    source::{
-        SourceError,
-        http::{CallError, Dialect, Fault, Request, Service, ServiceSettings},
-    },
-};
+use crate::clock::Clock;
+use crate::item::{Key, Version};
+use crate::printable::Redacted;
+use crate::source::SourceError;
+use crate::source::http::{CallError, Dialect, Fault, Request, Service, ServiceSettings};
 
 use super::settings::{Settings, Style};
 
@@ -196,7 +192,8 @@ fn check_endpoint(base: &str) -> Result<(), BadEndpoint> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::SystemClock, source::http::Credentials};
+    use crate::clock::SystemClock;
+    use crate::source::http::Credentials;
 
     fn bucket(endpoint: Option<&str>, style: Style) -> Result<Bucket, SourceError> {
         let credentials = Credentials::Environment {

@@ -14,12 +14,10 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::{
-    cancel::Cancel,
-    clock::Clock,
-    item::Listed,
-    source::{Findings, Sink, Source, SourceError, Stop},
-};
+use crate::cancel::Cancel;
+use crate::clock::Clock;
+use crate::item::Listed;
+use crate::source::{Findings, Sink, Source, SourceError, Stop};
 
 use super::{
     bucket::Bucket,

@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderValue};
 
-use crate::{
-    clock::Timestamp,
-    item::{ObjectFacts, Token, Version},
-    source::http::parse_date,
-};
+use crate::clock::Timestamp;
+use crate::item::{ObjectFacts, Token, Version};
+use crate::source::http::parse_date;
 
 /// Headers that are kept, since they are part of what the object is.
 const KEPT: [&str; 17] = [

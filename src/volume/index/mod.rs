@@ -14,13 +14,11 @@ pub use reader::{IndexError, IndexReader, Piece};
 pub use runs::{Entries, ManifestWriter, RunError, RunHeader, RunReader, RunWriter};
 pub use writer::{Finished, IndexWriter};
 
-use crate::{
-    clock::Timestamp,
-    digest::Digest,
-    ident::{SegmentId, SessionId, SetId, Volser, VolumeId},
-    position::{FileNumber, ObjectNumber},
-    volume::segment,
-};
+use crate::clock::Timestamp;
+use crate::digest::Digest;
+use crate::ident::{SegmentId, SessionId, SetId, Volser, VolumeId};
+use crate::position::{FileNumber, ObjectNumber};
+use crate::volume::segment;
 
 /// Names of an index's members in its folder.
 mod name {

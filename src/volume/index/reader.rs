@@ -4,15 +4,13 @@ use std::io::{self, Read};
 
 use serde::de::DeserializeOwned;
 
-use crate::{
-    digest::Digest,
-    ident::{RunId, SegmentId},
-    tar::{Names, ReadError, Reader, UNIT},
-    volume::{
-        FORMAT,
-        index::{Header, Seal, SegmentRow, name},
-        trailer::folder,
-    },
+use crate::digest::Digest;
+use crate::ident::{RunId, SegmentId};
+use crate::tar::{Names, ReadError, Reader, UNIT};
+use crate::volume::{
+    FORMAT,
+    index::{Header, Seal, SegmentRow, name},
+    trailer::folder,
 };
 
 /// The most bytes of a piece that is read whole: header, rows, seal.

@@ -4,13 +4,11 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    ident::RunId,
-    volume::{
-        lines,
-        manifest::Entry,
-        run::{Change, Run},
-    },
+use crate::ident::RunId;
+use crate::volume::{
+    lines,
+    manifest::Entry,
+    run::{Change, Run},
 };
 
 /// zstd level: the one where speed still keeps up with a session's end.

@@ -2,15 +2,13 @@
 
 use std::io::{self, Read, Write};
 
-use crate::{
-    digest::Digest,
-    ident::{RunId, SegmentId},
-    tar::{self, UNIT},
-    volume::{
-        index::{Header, Seal, SegmentRow, Trailer, name},
-        segment::fill_to_block,
-        trailer::{self, folder},
-    },
+use crate::digest::Digest;
+use crate::ident::{RunId, SegmentId};
+use crate::tar::{self, UNIT};
+use crate::volume::{
+    index::{Header, Seal, SegmentRow, Trailer, name},
+    segment::fill_to_block,
+    trailer::{self, folder},
 };
 
 /// Writes an index: begin, then every piece in the order of the methods, then finish.
@@ -168,21 +166,19 @@ impl<W: Write> IndexWriter<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        ident::SessionId,
-        ident::{SetId, VolumeId},
-        item::{Key, Token, Version},
-        position::{FileNumber, ObjectNumber},
-        volume::{
-            index::{
-                Entries, IndexError, IndexReader, ManifestWriter, Piece, Previous, RunHeader,
-                RunReader, RunWriter, SegmentState,
-            },
-            lines,
-            manifest::Entry,
-            run::{Change, Row, Run},
+    use crate::clock::Timestamp;
+    use crate::ident::SessionId;
+    use crate::ident::{SetId, VolumeId};
+    use crate::item::{Key, Token, Version};
+    use crate::position::{FileNumber, ObjectNumber};
+    use crate::volume::{
+        index::{
+            Entries, IndexError, IndexReader, ManifestWriter, Piece, Previous, RunHeader,
+            RunReader, RunWriter, SegmentState,
         },
+        lines,
+        manifest::Entry,
+        run::{Change, Row, Run},
     };
 
     fn row(session: SessionId) -> SegmentRow {

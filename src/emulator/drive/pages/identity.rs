@@ -1,18 +1,17 @@
 //! Who the drive is and what it can do: INQUIRY, block limits, densities, operation codes.
 
-use crate::{
-    emulator::{
-        answer::{Answer, deliver, invalid_field},
-        drive::{EmulatedDrive, data::BLOCK_LIMIT},
-        generation::{Compatibility, Format, Generation},
-    },
-    scsi::{
-        cdb::{OpcodeQuery, U24, opcode},
-        inquiry::{DeviceType, Standard, vpd},
-        limits::BlockLimits,
-    },
-    transport::Transfer,
+use crate::emulator::{
+    answer::{Answer, deliver, invalid_field},
+    drive::{EmulatedDrive, data::BLOCK_LIMIT},
+    generation::{Compatibility, Format, compatibility, product},
 };
+use crate::scsi::density::{self, Density, Generation};
+use crate::scsi::{
+    cdb::{OpcodeQuery, U24, opcode},
+    inquiry::{DeviceType, Standard, vpd},
+    limits::BlockLimits,
+};
+use crate::transport::Transfer;
 
 /// What every emulated machine says of its maker.
 pub(crate) const VENDOR: &str = "TAPEVLT";
@@ -33,7 +32,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn product(&self) -> String {
-        format!("EMULATED LTO-{}", self.generation.number())
+        product(self.generation)
     }
 }
 
@@ -121,27 +120,22 @@ impl EmulatedDrive {
         let of_medium = if of_medium { Some(self.usable()?.cartridge.density) } else { None };
         let formats = Format::taken_by(generation)
             .filter(|format| of_medium.is_none_or(|density| density == format.density));
-        let mut body = vec![0, 0];
-        for format in formats {
-            let writes = generation.compatibility(format.density) == Compatibility::Writes;
-            let own = format.density == generation.density();
-            let mut row = [b' '; 52];
-            row[..2].fill(format.density);
-            row[2] = (u8::from(writes) << 7) | (u8::from(own) << 5);
-            row[3..5].copy_from_slice(&[0, 0]);
-            row[5..8].copy_from_slice(&format.bits_per_mm.to_be_bytes()[1..]);
-            row[8..10].copy_from_slice(&127_u16.to_be_bytes());
-            row[10..12].copy_from_slice(&format.tracks.to_be_bytes());
-            row[12..16].copy_from_slice(&format.capacity_mb.to_be_bytes());
-            row[16..23].copy_from_slice(b"LTO-CVE");
-            row[24..24 + format.name.len()].copy_from_slice(format.name.as_bytes());
-            row[32..41].copy_from_slice(b"Ultrium /");
-            body.extend(row);
-        }
-        let length = u16::try_from(body.len()).expect("a handful of densities");
-        let mut bytes = length.to_be_bytes().to_vec();
-        bytes.extend(body);
-        Ok(deliver(transfer, allocation, &bytes))
+        let densities: Vec<Density> = formats
+            .map(|format| Density {
+                primary: format.density,
+                secondary: format.density,
+                writable: compatibility(generation, format.density) == Compatibility::Writes,
+                default: format.density == generation.density(),
+                bits_per_mm: format.bits_per_mm,
+                width: 127,
+                tracks: format.tracks,
+                megabytes: format.capacity_mb,
+                organisation: "LTO-CVE".to_owned(),
+                name: format.name.to_owned(),
+                description: "Ultrium, emulated".to_owned(),
+            })
+            .collect();
+        Ok(deliver(transfer, allocation, &density::encode(&densities)))
     }
 
     pub(crate) fn operation_codes(

@@ -1,20 +1,16 @@
 //! What the drive counts: LOG SENSE and LOG SELECT (SPC, SSC).
 
-use crate::{
-    emulator::{
-        answer::{Answer, Check, deliver, invalid_field, unsupported},
-        drive::{EmulatedDrive, state::Seat},
-        generation::Format,
-    },
-    scsi::log::{
-        Page, Parameter, PartitionRecord, alert,
-        parameter::{
-            capacity, compression, device, sequential, status, usage, volume, write_errors,
-        },
-    },
-    transport::Transfer,
-    unit::MIB,
+use crate::emulator::{
+    answer::{Answer, Check, deliver, invalid_field, unsupported},
+    drive::{EmulatedDrive, state::Seat},
+    generation::Format,
 };
+use crate::scsi::log::{
+    Page, Parameter, PartitionRecord, alert,
+    parameter::{capacity, compression, device, sequential, status, usage, volume, write_errors},
+};
+use crate::transport::Transfer;
+use crate::unit::MIB;
 
 const MB: u64 = 1_000_000;
 const SUPPORTED: [u8; 13] = [

@@ -1,20 +1,18 @@
 //! The chip of the cartridge: READ ATTRIBUTE and WRITE ATTRIBUTE (SPC).
 
-use crate::{
-    emulator::{
-        answer::{Answer, deliver, invalid_field, received},
-        drive::EmulatedDrive,
-        generation::Format,
-        tape::{Attribute as Stored, AttributeFormat},
-    },
-    scsi::{
-        cdb::AttributeAction,
-        mam::{self, Attribute, Format as Kind, id},
-        sense::{Code, Key, Sense},
-    },
-    transport::Transfer,
-    unit::MIB,
+use crate::emulator::{
+    answer::{Answer, deliver, invalid_field, received},
+    drive::EmulatedDrive,
+    generation::Format,
+    tape::{Attribute as Stored, AttributeFormat},
 };
+use crate::scsi::{
+    cdb::AttributeAction,
+    mam::{self, Attribute, Format as Kind, id},
+    sense::{Code, Key, Sense},
+};
+use crate::transport::Transfer;
+use crate::unit::MIB;
 
 /// Bytes of the chip, and what hosts may fill.
 const CHIP_BYTES: u64 = 16_352;

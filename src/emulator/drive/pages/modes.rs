@@ -2,20 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    emulator::{
-        answer::{Answer, Check, invalid_field, received},
-        drive::{EmulatedDrive, data::BLOCK_LIMIT},
-        generation::Format,
-        tape::Cartridge,
-    },
-    scsi::{
-        cdb::{PageControl, U24},
-        mode::{BlockDescriptor, Header, Parameters, RawPage},
-        sense::{Code, Key, Sense},
-    },
-    transport::Transfer,
+use crate::emulator::{
+    answer::{Answer, Check, invalid_field, received},
+    drive::{EmulatedDrive, data::BLOCK_LIMIT},
+    generation::Format,
+    tape::Cartridge,
 };
+use crate::scsi::{
+    cdb::{PageControl, U24},
+    mode::{BlockDescriptor, Header, Parameters, RawPage},
+    sense::{Code, Key, Sense},
+};
+use crate::transport::Transfer;
 
 const ALL_PAGES: u8 = 0x3F;
 const ALL_SUBPAGES: u8 = 0xFF;

@@ -1,10 +1,9 @@
 //! One page of a listing, from XML.
 
-use crate::{
-    clock::Timestamp,
-    item::{Key, Kind, Listed, Token, Version},
-    source::{http::walk, s3::head::token},
-};
+use crate::clock::Timestamp;
+use crate::item::{Key, Kind, Listed, Token, Version};
+use crate::source::http::walk;
+use crate::source::s3::head::token;
 
 /// One entry of a listing, with what only the object's own head tells again.
 #[derive(Clone, Debug, PartialEq, Eq)]

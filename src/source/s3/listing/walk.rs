@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::{
-    item::{Key, Listed, Version},
-    source::{
-        SourceError,
-        s3::{bucket::Bucket, settings::Versions},
-    },
-};
+use crate::item::{Key, Listed, Version};
+use crate::source::SourceError;
+use crate::source::s3::bucket::Bucket;
+use crate::source::s3::settings::Versions;
 
 use super::page::{Found, Marker, Page, parse};
 
@@ -170,10 +167,8 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        clock::Timestamp,
-        item::{Kind, Token},
-    };
+    use crate::clock::Timestamp;
+    use crate::item::{Kind, Token};
 
     fn page(entries: &[(&str, &str)], next: Option<&str>) -> Page {
         let entries = entries

@@ -4,16 +4,10 @@ use std::collections::BTreeMap;
 
 use http::HeaderValue;
 
-use crate::{
-    item::{Key, Version},
-    source::{
-        http::{CallError, walk},
-        s3::{
-            bucket::{Bucket, version_query},
-            checksum::{Algorithm, Offer, Parts},
-        },
-    },
-};
+use crate::item::{Key, Version};
+use crate::source::http::{CallError, walk};
+use crate::source::s3::bucket::{Bucket, version_query};
+use crate::source::s3::checksum::{Algorithm, Offer, Parts};
 
 /// The longest such document: ten tags, or a thousand parts with their checksums.
 const DOCUMENT_BYTES: usize = 1 << 20;

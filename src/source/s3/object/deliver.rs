@@ -13,23 +13,17 @@ use std::{
 use http::HeaderValue;
 use tokio::{runtime::Runtime, task::JoinHandle};
 
-use crate::{
-    cancel::Cancel,
-    digest,
-    item::{Item, Kind, Listed},
-    source::{
-        Claim, Finding, Outcome, Problem, Sink, SourceError,
-        http::{CallError, Permit, Reply, Request},
-        s3::{
-            bucket::{Bucket, version_query},
-            checksum::{Meter, Verdict, offers},
-            head::Head,
-            listing::find,
-            settings::Tags,
-        },
-    },
-    volume::manifest::Part,
-};
+use crate::cancel::Cancel;
+use crate::digest;
+use crate::item::{Item, Kind, Listed};
+use crate::source::http::{Permit, Reply, Request};
+use crate::source::s3::bucket::{Bucket, version_query};
+use crate::source::s3::checksum::{Meter, Verdict, offers};
+use crate::source::s3::head::Head;
+use crate::source::s3::listing::find;
+use crate::source::s3::settings::Tags;
+use crate::source::{Claim, Finding, Outcome, Problem, Sink, SourceError};
+use crate::volume::manifest::Part;
 
 use super::{
     beside::{parts, tags},
@@ -125,7 +119,7 @@ impl Delivery<'_> {
                 }
                 Err(Trouble::Changed) => {
                     last = (Problem::Unreadable, Box::new(KeepsChanging));
-                    let found = self.wait(find(Arc::clone(self.bucket), &listed))??;
+                    let found = self.ask(find(Arc::clone(self.bucket), &listed))??;
                     let Some(found) = found.filter(|found| found.listed.kind == Kind::File) else {
                         self.report(&listed, Problem::Vanished, Box::new(NoLongerListed));
                         return Ok(());
@@ -159,7 +153,7 @@ impl Delivery<'_> {
     fn read_small(&self, listed: &mut Listed) -> Result<(), Trouble> {
         let permit = self.wait(self.bucket.service.limiter().acquire())?;
         let query: Vec<_> = version_query(&listed.version).into_iter().collect();
-        let reply = self.send(self.bucket.get(&listed.key, &query))?;
+        let reply = self.wait(self.send(self.bucket.get(&listed.key, &query)))??;
         if !is_whole(reply.status, &reply.headers) {
             let what = format!("{} to a request for a whole object", reply.status);
             return Err(Trouble::protocol(self.bucket, what));
@@ -182,10 +176,11 @@ impl Delivery<'_> {
     }
 
     fn read_large(&self, listed: &mut Listed) -> Result<(), Trouble> {
+        let permit = self.wait(self.bucket.service.limiter().acquire())?;
         let query: Vec<_> = version_query(&listed.version).into_iter().collect();
-        let reply = self.send(self.bucket.head(&listed.key, &query))?;
+        let reply = self.wait(self.send(self.bucket.head(&listed.key, &query)))??;
         let head = self.head_of(listed, &reply)?;
-        drop(reply);
+        drop((reply, permit));
         let object = Arc::new(self.pin(listed, &head));
         let mut meter = self.meter(listed, &head)?;
         let item = self.describe(listed, head)?;
@@ -248,14 +243,23 @@ impl Delivery<'_> {
         }
     }
 
-    /// Sends a request that asks for checksums too.
-    fn send(&self, request: Request) -> Result<Reply, Trouble> {
+    /// Sends a request that asks for checksums too. Whoever calls it holds leave.
+    async fn send(&self, request: Request) -> Result<Reply, Trouble> {
         let request = request.with("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
-        let sent = self.wait(self.bucket.service.send(&request))?;
+        let sent = self.bucket.service.send(&request).await;
         sent.map_err(|error| Trouble::from_call(self.bucket, error))
     }
 
-    /// Reads the head, and makes sure that it is of what was listed.
+    /// Waits for a request of few bytes and for the leave to make it. Whoever calls it holds none:
+    /// two would wait for each other.
+    fn ask<T>(&self, what: impl Future<Output = T>) -> Result<T, SourceError> {
+        self.wait(async {
+            let _permit = self.bucket.service.limiter().acquire().await;
+            what.await
+        })
+    }
+
+    /// Reads the head, and makes sure that it is of what was listed. Whoever calls it holds leave.
     fn head_of(&self, listed: &mut Listed, reply: &Reply) -> Result<Head, Trouble> {
         let head = Head::read(reply.headers.clone())
             .map_err(|error| Trouble::Finding(Problem::Unreadable, Box::new(error)))?;
@@ -290,7 +294,7 @@ impl Delivery<'_> {
         let meaning = self.bucket.settings.etag;
         for offer in offers(&head.headers, &head.facts.etag, meaning) {
             let (key, version) = (&listed.key, &listed.version);
-            let known = self.wait(parts(self.bucket, key, version, &offer))?;
+            let known = self.ask(parts(self.bucket, key, version, &offer))?;
             let meter = Meter::new(Some(offer), known, listed.size);
             if meter.compares() {
                 return Ok(meter);
@@ -309,12 +313,17 @@ impl Delivery<'_> {
             (Tags::Counted, Some(_)) | (Tags::Always, _) => true,
         };
         if ask {
-            match self.wait(tags(self.bucket, &listed.key, &listed.version))? {
+            match self.ask(tags(self.bucket, &listed.key, &listed.version))? {
                 Ok(tags) => facts.tags = tags,
-                Err(CallError::Refused(fault)) => {
-                    self.report(listed, Problem::Incomplete, Box::new(fault));
-                }
-                Err(error) => return Err(Trouble::from_call(self.bucket, error)),
+                Err(error) => match Trouble::from_call(self.bucket, error) {
+                    Trouble::Finding(Problem::Unreadable, detail) => {
+                        self.report(listed, Problem::Incomplete, detail);
+                    }
+                    trouble @ (Trouble::Changed
+                    | Trouble::Mismatch(_)
+                    | Trouble::Finding(..)
+                    | Trouble::Fatal(_)) => return Err(trouble),
+                },
             }
         }
         if head.missing_metadata > 0 {

@@ -4,13 +4,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
-use crate::{
-    item::{Key, Version},
-    source::{
-        http::{HttpError, Reply, Request},
-        s3::bucket::{Bucket, version_query},
-    },
-};
+use crate::item::{Key, Version};
+use crate::source::http::{HttpError, Reply, Request};
+use crate::source::s3::bucket::{Bucket, version_query};
 
 use super::trouble::Trouble;
 
