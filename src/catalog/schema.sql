@@ -103,6 +103,20 @@ CREATE TABLE pack (
 CREATE UNIQUE INDEX pack_first ON pack (segment, first);
 CREATE INDEX pack_key ON pack (segment, source, first_key);
 
+-- One row for each group of 64 members in a pack: the pack's number times 16, and the group.
+CREATE VIRTUAL TABLE trigram USING fts5 (
+    text, content = '', contentless_delete = 1, detail = 'none', tokenize = 'trigram case_sensitive 1'
+);
+
+-- The digests of a segment: sorted pairs of the first 32 bits and a bucket of 64 manifest lines.
+CREATE TABLE digest_page (
+    number INTEGER PRIMARY KEY,
+    segment INTEGER NOT NULL REFERENCES segment,
+    first INTEGER NOT NULL,
+    data BLOB NOT NULL
+) STRICT;
+CREATE INDEX digest_first ON digest_page (segment, first);
+
 -- `base` is the run of which the blocks are changes; NULL when they are the whole.
 CREATE TABLE run (
     number INTEGER PRIMARY KEY AUTOINCREMENT,

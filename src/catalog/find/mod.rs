@@ -1,5 +1,6 @@
 //! Search.
 
+mod candidates;
 mod pattern;
 mod search;
 

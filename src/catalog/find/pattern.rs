@@ -5,7 +5,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt, str::FromStr};
 use globset::{GlobBuilder, GlobMatcher};
 use memchr::memmem;
 
-use crate::digest::Digest;
+use crate::{catalog::members::fold, digest::Digest};
 
 /// What the key or the digest of a member looks like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,6 +74,43 @@ impl Glob {
         &self.0
     }
 
+    /// Stretches that every key that matches contains.
+    pub(in crate::catalog) fn literals(&self) -> Vec<Vec<u8>> {
+        let mut literals = Vec::new();
+        let mut literal = Vec::new();
+        let mut bytes = self.0.bytes();
+        while let Some(byte) = bytes.next() {
+            match byte {
+                // Alternatives: what any of them needs is not worth the trouble.
+                b'{' => return Vec::new(),
+                b'\\' => literal.extend(bytes.next()),
+                b'*' | b'?' => literals.push(std::mem::take(&mut literal)),
+                b'[' => {
+                    literals.push(std::mem::take(&mut literal));
+                    // A bracket that comes first stands for itself.
+                    let mut first = true;
+                    for byte in bytes.by_ref() {
+                        match byte {
+                            b'!' | b'^' if first => continue,
+                            b']' if !first => break,
+                            _ => first = false,
+                        }
+                    }
+                }
+                // `a/**/b` matches `a/b`: a slash beside `**` may not be there.
+                byte => literal.push(byte),
+            }
+        }
+        literals.push(literal);
+        if self.0.contains("**") {
+            for literal in &mut literals {
+                let bare = literal.strip_prefix(b"/").unwrap_or(literal);
+                *literal = bare.strip_suffix(b"/").unwrap_or(bare).to_vec();
+            }
+        }
+        literals
+    }
+
     fn compile(&self, ignore_case: bool) -> Result<GlobMatcher, globset::Error> {
         let glob = GlobBuilder::new(&self.0)
             .literal_separator(true)
@@ -95,6 +132,16 @@ impl FromStr for DigestPrefix {
 }
 
 impl DigestPrefix {
+    /// The first 32 bits of the digests that begin so, from and to.
+    pub(in crate::catalog) fn range(&self) -> (u32, u32) {
+        let digits = &self.digits[..self.digits.len().min(8)];
+        let bound = |fill: &str| {
+            let padded = format!("{digits}{}", fill.repeat(8 - digits.len()));
+            u32::from_str_radix(&padded, 16).expect("8 hexadecimal digits")
+        };
+        (bound("0"), bound("f"))
+    }
+
     pub(in crate::catalog) fn matches(&self, digest: &Digest) -> bool {
         digest.to_string().starts_with(&self.digits)
     }
@@ -113,21 +160,6 @@ pub(in crate::catalog) enum Matcher {
     },
     /// The inner matcher was made from folded text and is given folded keys.
     Folded(Box<Matcher>),
-}
-
-/// Upper case turned to lower, character by character; what is not UTF-8 stays.
-pub(in crate::catalog) fn fold(bytes: &[u8]) -> Vec<u8> {
-    if bytes.is_ascii() {
-        return bytes.to_ascii_lowercase();
-    }
-    let mut folded = Vec::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars().flat_map(char::to_lowercase) {
-            folded.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-        }
-        folded.extend_from_slice(chunk.invalid());
-    }
-    folded
 }
 
 impl Matcher {

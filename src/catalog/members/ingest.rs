@@ -1,17 +1,28 @@
-//! From a manifest to searchable packs.
+//! From a manifest to searchable packs: one thread packs what the manifest yields, another puts it
+//! into the database.
 
-use rusqlite::{OptionalExtension, Transaction};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use crate::{
     catalog::{
         Catalog, CatalogError, Segment,
-        members::{PACK, pack},
+        members::{GROUP, GROUP_BITS, PACK, digests::Pairs, pack, trigrams::GroupText},
         state::{note_time, segment_number, segments},
         store::Fault,
     },
+    digest::Digest,
     ident::{SegmentId, SourceName},
     volume::manifest::Entry,
 };
+
+/// Packs between the two threads.
+const QUEUE: usize = 8;
+/// Digests gathered before they are stored, so that memory is bounded for any manifest.
+const GATHERED: usize = 1 << 18;
+const OPERATION: &str = "record a segment";
 
 /// The number of a source's name, given one if it has none.
 pub(in crate::catalog) fn name_source(
@@ -34,6 +45,8 @@ impl Catalog {
     /// [`Entry::order`]. A segment that is known with its members is left alone; one that is known
     /// without them (from a snapshot) gets them.
     ///
+    /// The catalog is locked for writing until the last entry came: `entries` must not write to it.
+    ///
     /// # Errors
     ///
     /// [`CatalogError::Conflict`] when the entries are not sorted, are not as many as
@@ -44,26 +57,19 @@ impl Catalog {
         entries: &mut dyn Iterator<Item = Entry>,
     ) -> Result<(), CatalogError> {
         crate::crash::point("catalog.add-segment.before");
-        self.store.write("record a segment", |transaction| {
-            let (number, listed) = segments::store(transaction, segment)?;
-            if listed {
-                return Ok(());
-            }
-            let mut packs = Packs { transaction, segment: number, next: 0, pending: Vec::new() };
-            for entry in entries {
-                packs.push(entry)?;
-            }
-            packs.flush()?;
-            if u64::from(packs.next) != segment.members {
-                let what = format!(
-                    "segment {} has {} members, its manifest {}",
-                    segment.id, segment.members, packs.next
-                );
-                return Err(Fault::conflict(what));
-            }
-            transaction.execute("UPDATE segment SET listed = 1 WHERE number = ?1", [number])?;
-            note_time(transaction, segment.created)
-        })?;
+        let mut writer = self.store.writer();
+        let (sender, receiver) = bounded(QUEUE);
+        let connection = &mut *writer;
+        let outcome = thread::scope(|scope| {
+            let inserting = scope.spawn(move || insert(connection, segment, &receiver));
+            let packed = pack_all(entries, &sender);
+            drop(sender);
+            let inserted =
+                inserting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            // A refusal by the packing side is why the inserting side came to nothing.
+            packed.and(inserted)
+        });
+        outcome.map_err(|fault| self.store.error(OPERATION, fault))?;
         crate::crash::point("catalog.add-segment.after");
         Ok(())
     }
@@ -76,16 +82,16 @@ impl Catalog {
     pub fn drop_segment(&self, id: SegmentId) -> Result<(), CatalogError> {
         self.store.write("drop a segment", |transaction| {
             let number = segment_number(transaction, id)?;
-            let left: u64 = transaction
+            let left: i64 = transaction
                 .prepare_cached("SELECT count(*) FROM copy WHERE segment = ?1 AND state <> 'void'")?
-                .query_row([number], |row| row.get::<_, i64>(0).map(i64::cast_unsigned))?;
+                .query_row([number], |row| row.get(0))?;
             if left > 0 {
                 return Err(Fault::conflict(format!("segment {id} still has {left} copies")));
             }
+            drop_members(transaction, number)?;
             for statement in [
                 "DELETE FROM copy WHERE segment = ?1",
                 "DELETE FROM intent WHERE segment = ?1",
-                "DELETE FROM pack WHERE segment = ?1",
                 "DELETE FROM segment WHERE number = ?1",
             ] {
                 transaction.prepare_cached(statement)?.execute([number])?;
@@ -95,56 +101,180 @@ impl Catalog {
     }
 }
 
-/// Gathers entries into packs.
-struct Packs<'a> {
-    transaction: &'a Transaction<'a>,
-    segment: i64,
-    next: u32,
-    pending: Vec<Entry>,
+/// Removes the members of a segment and all that finds them.
+fn drop_members(transaction: &Transaction<'_>, segment: i64) -> Result<(), Fault> {
+    let mut packs =
+        transaction.prepare_cached("SELECT number, members FROM pack WHERE segment = ?1")?;
+    let mut forget = transaction.prepare_cached("DELETE FROM trigram WHERE rowid = ?1")?;
+    let mut rows = packs.query([segment])?;
+    while let Some(row) = rows.next()? {
+        let (pack, members): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let groups = members.cast_unsigned().div_ceil(GROUP as u64).cast_signed();
+        for group in 0..groups {
+            forget.execute([(pack << GROUP_BITS) + group])?;
+        }
+    }
+    for statement in
+        ["DELETE FROM pack WHERE segment = ?1", "DELETE FROM digest_page WHERE segment = ?1"]
+    {
+        transaction.prepare_cached(statement)?.execute([segment])?;
+    }
+    Ok(())
 }
 
-impl Packs<'_> {
-    fn push(&mut self, entry: Entry) -> Result<(), Fault> {
-        if let Some(last) = self.pending.last() {
+/// What the packing thread hands over.
+enum Batch {
+    Pack(Box<Packed>),
+    /// The manifest has come to its end, and was good.
+    End,
+}
+
+/// A pack with all that finds it.
+struct Packed {
+    source: SourceName,
+    members: u32,
+    first_key: Vec<u8>,
+    seconds: (i64, i64),
+    sizes: (u64, u64),
+    encoded: pack::Encoded,
+    /// The text of each group.
+    texts: Vec<String>,
+    digests: Vec<(u32, Digest)>,
+}
+
+fn pack_all(entries: &mut dyn Iterator<Item = Entry>, to: &Sender<Batch>) -> Result<(), Fault> {
+    let mut text = GroupText::default();
+    let mut pending: Vec<Entry> = Vec::with_capacity(PACK);
+    for entry in entries {
+        if let Some(last) = pending.last() {
             if last.order() >= entry.order() {
                 let what = format!("manifest is not sorted at {}", entry.item.key.printable());
                 return Err(Fault::conflict(what));
             }
-            if self.pending.len() == PACK || last.source != entry.source {
-                self.flush()?;
+            if pending.len() == PACK || last.source != entry.source {
+                let batch = Batch::Pack(Box::new(pack_one(&pending, &mut text)));
+                // The last one stays until it was compared with the next.
+                pending.clear();
+                if to.send(batch).is_err() {
+                    return Ok(());
+                }
             }
         }
-        self.pending.push(entry);
-        Ok(())
+        pending.push(entry);
     }
+    if !pending.is_empty() && to.send(Batch::Pack(Box::new(pack_one(&pending, &mut text)))).is_err()
+    {
+        return Ok(());
+    }
+    // When nobody listens any more, the other side says why.
+    drop(to.send(Batch::End));
+    Ok(())
+}
 
-    fn flush(&mut self) -> Result<(), Fault> {
-        let Some(head) = self.pending.first() else { return Ok(()) };
-        let seconds = || self.pending.iter().map(|entry| entry.item.modified.parts().0);
-        let sizes = || self.pending.iter().map(|entry| entry.item.size);
-        let encoded = pack::encode(&self.pending);
-        let members = u32::try_from(self.pending.len()).expect("a pack is small");
-        self.transaction
-            .prepare_cached(
-                "INSERT INTO pack (segment, source, first, members, oldest, newest, smallest,
-                 largest, first_key, keys, facts)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
-            )?
-            .execute(rusqlite::params![
-                self.segment,
-                name_source(self.transaction, &head.source)?,
-                self.next,
-                members,
-                seconds().min(),
-                seconds().max(),
-                sizes().min().map(u64::cast_signed),
-                sizes().max().map(u64::cast_signed),
-                head.item.key.0,
-                encoded.keys,
-                encoded.facts,
-            ])?;
-        self.next += members;
-        self.pending.clear();
-        Ok(())
+fn pack_one(entries: &[Entry], text: &mut GroupText) -> Packed {
+    let bounds = |values: &mut dyn Iterator<Item = i64>| {
+        values
+            .fold((i64::MAX, i64::MIN), |(least, most), value| (least.min(value), most.max(value)))
+    };
+    let sizes = entries.iter().map(|entry| entry.item.size);
+    let sizes = sizes.fold((u64::MAX, 0), |(least, most), size| (least.min(size), most.max(size)));
+    let texts = entries.chunks(GROUP).map(|group| {
+        text.clear();
+        group.iter().for_each(|entry| text.push(&entry.item.key.0));
+        text.text().to_owned()
+    });
+    let digests = (0..).zip(entries).filter_map(|(at, entry)| Some((at, entry.digest?)));
+    Packed {
+        source: entries[0].source.clone(),
+        members: u32::try_from(entries.len()).expect("a pack is small"),
+        first_key: entries[0].item.key.0.clone(),
+        seconds: bounds(&mut entries.iter().map(|entry| entry.item.modified.parts().0)),
+        sizes,
+        encoded: pack::encode(entries),
+        texts: texts.collect(),
+        digests: digests.collect(),
     }
+}
+
+/// Receives packs within one transaction, and commits it at the manifest's end.
+fn insert(
+    connection: &mut Connection,
+    segment: &Segment,
+    from: &Receiver<Batch>,
+) -> Result<(), Fault> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let (number, listed) = segments::store(&transaction, segment)?;
+    if listed {
+        return Ok(());
+    }
+    let mut members = 0_u32;
+    let mut pairs = Pairs::default();
+    loop {
+        match from.recv() {
+            // The packing side gave up, and says why.
+            Err(_) => return Ok(()),
+            Ok(Batch::End) => break,
+            Ok(Batch::Pack(pack)) => {
+                insert_pack(&transaction, (number, members), &pack)?;
+                for (at, digest) in &pack.digests {
+                    pairs.push(members + at, digest);
+                }
+                if pairs.len() >= GATHERED {
+                    pairs.store(&transaction, number)?;
+                }
+                members = members.checked_add(pack.members).ok_or_else(|| {
+                    Fault::conflict("a manifest has more lines than 32 bits count")
+                })?;
+            }
+        }
+    }
+    pairs.store(&transaction, number)?;
+    if u64::from(members) != segment.members {
+        let what = format!(
+            "segment {} has {} members, its manifest {members}",
+            segment.id, segment.members
+        );
+        return Err(Fault::conflict(what));
+    }
+    transaction.execute("UPDATE segment SET listed = 1 WHERE number = ?1", [number])?;
+    note_time(&transaction, segment.created)?;
+    transaction.commit()?;
+    Ok(())
+}
+
+fn insert_pack(
+    transaction: &Transaction<'_>,
+    (segment, first): (i64, u32),
+    pack: &Packed,
+) -> Result<(), Fault> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO pack (segment, source, first, members, oldest, newest, smallest, largest,
+             first_key, keys, facts) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        )?
+        .execute(rusqlite::params![
+            segment,
+            name_source(transaction, &pack.source)?,
+            first,
+            pack.members,
+            pack.seconds.0,
+            pack.seconds.1,
+            bounded_size(pack.sizes.0),
+            bounded_size(pack.sizes.1),
+            pack.first_key,
+            pack.encoded.keys,
+            pack.encoded.facts,
+        ])?;
+    let number = transaction.last_insert_rowid();
+    let mut statement =
+        transaction.prepare_cached("INSERT INTO trigram (rowid, text) VALUES (?1, ?2)")?;
+    for (group, text) in (0_i64..).zip(&pack.texts) {
+        statement.execute(((number << GROUP_BITS) + group, text))?;
+    }
+    Ok(())
+}
+
+/// A size as the bounds of a pack hold it: beyond 63 bits all are alike.
+pub(in crate::catalog) fn bounded_size(size: u64) -> i64 {
+    i64::try_from(size).unwrap_or(i64::MAX)
 }

@@ -1,12 +1,31 @@
 //! Members: immutable packs of manifest entries, and what finds a pack.
 
+mod columns;
+mod digests;
+mod facts;
 mod ingest;
-pub(in crate::catalog) mod pack;
+mod keys;
+mod pack;
 mod read;
+mod trigrams;
 
 pub use read::Entries;
 
-pub(in crate::catalog) use ingest::name_source;
+pub(in crate::catalog) use columns::{Damage, GROUP};
+pub(in crate::catalog) use digests::{bucket_members, buckets};
+pub(in crate::catalog) use ingest::{bounded_size, name_source};
+pub(in crate::catalog) use keys::Keys;
+pub(in crate::catalog) use pack::Pack;
+pub(in crate::catalog) use read::damaged;
+pub(in crate::catalog) use trigrams::{fold, required};
 
 /// Members in one pack.
 pub(in crate::catalog) const PACK: usize = 1024;
+/// A row of the trigram index is the number of a pack, these many bits to the left, and a group.
+pub(in crate::catalog) const GROUP_BITS: u32 = 4;
+
+const _: () = assert!(PACK == GROUP << GROUP_BITS);
+
+fn text_of(bytes: &[u8]) -> Result<String, Damage> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| "text is not UTF-8")
+}

@@ -1,6 +1,15 @@
 //! The bytes of a pack.
 
-use crate::volume::manifest::Entry;
+use crate::{
+    catalog::members::{
+        columns::{Damage, GROUP},
+        facts::{self, Facts},
+        keys::{self, Keys},
+    },
+    ident::SourceName,
+    item::Key,
+    volume::manifest::Entry,
+};
 
 /// A pack as it is stored.
 #[derive(Debug)]
@@ -11,21 +20,35 @@ pub(in crate::catalog) struct Encoded {
 
 /// Packs entries of one source, in order. Chaining values are left out.
 pub(in crate::catalog) fn encode(entries: &[Entry]) -> Encoded {
-    let mut text = Vec::new();
-    for entry in entries {
-        let entry = Entry { chaining: String::new(), ..entry.clone() };
-        serde_json::to_writer(&mut text, &entry).expect("an entry is JSON");
-        text.push(b'\n');
+    Encoded {
+        keys: keys::encode(entries.iter().map(|entry| &*entry.item.key.0)),
+        facts: facts::encode(entries),
     }
-    let facts = zstd::bulk::compress(&text, 3).expect("memory takes all bytes");
-    Encoded { keys: Vec::new(), facts }
 }
 
-/// Unpacks all entries, or says what is wrong with the bytes.
-pub(in crate::catalog) fn decode(_keys: &[u8], facts: &[u8]) -> Result<Vec<Entry>, String> {
-    let text = zstd::stream::decode_all(facts).map_err(|error| error.to_string())?;
-    text.split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| serde_json::from_slice(line).map_err(|error| error.to_string()))
-        .collect()
+/// A pack that is being read.
+#[derive(Debug)]
+pub(in crate::catalog) struct Pack {
+    pub(in crate::catalog) source: SourceName,
+    pub(in crate::catalog) keys: Keys,
+    facts: Facts,
+}
+
+impl Pack {
+    pub(in crate::catalog) fn open(
+        source: SourceName,
+        keys: &[u8],
+        facts: &[u8],
+    ) -> Result<Self, Damage> {
+        Ok(Self { source, keys: Keys::open(keys)?, facts: Facts::open(facts)? })
+    }
+
+    /// The entries of a group, in order.
+    pub(in crate::catalog) fn group(&self, group: usize) -> Result<Vec<Entry>, Damage> {
+        let mut keys = Vec::with_capacity(GROUP);
+        self.keys.each(group, &mut |_, key| keys.push(Key(key.to_vec())))?;
+        let mut entries = Vec::with_capacity(keys.len());
+        self.facts.each(group, (&self.source, keys), &mut |_, entry| entries.push(entry))?;
+        Ok(entries)
+    }
 }

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, vec};
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
     catalog::{
         Catalog, CatalogError,
-        members::pack,
+        members::{Damage, GROUP, Pack},
         state::segment_number,
         store::{Fault, Store},
     },
@@ -22,29 +22,65 @@ pub struct Entries {
     store: Arc<Store>,
     segment: i64,
     next: u32,
+    pack: Option<(Pack, usize)>,
     loaded: vec::IntoIter<Entry>,
     failed: bool,
+}
+
+/// The pack of a segment that has the manifest line `ordinal`, and its first line.
+pub(in crate::catalog) fn load_pack(
+    connection: &Connection,
+    segment: i64,
+    ordinal: u32,
+) -> Result<Option<(u32, Pack)>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT p.first, p.members, s.name, p.keys, p.facts FROM pack p
+         JOIN source s ON s.number = p.source
+         WHERE p.segment = ?1 AND p.first <= ?2 ORDER BY p.first DESC LIMIT 1",
+    )?;
+    let mut rows = statement.query((segment, ordinal))?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let (first, members): (u32, u32) = (row.get(0)?, row.get(1)?);
+    if ordinal - first >= members {
+        return Ok(None);
+    }
+    let source = row
+        .get::<_, String>(2)?
+        .parse()
+        .map_err(|error: crate::ident::BadName| Fault::Damaged(error.to_string()))?;
+    let blob = |at| row.get_ref(at)?.as_blob().map_err(rusqlite::Error::from);
+    let pack = Pack::open(source, blob(3)?, blob(4)?).map_err(damaged)?;
+    Ok(Some((first, pack)))
+}
+
+/// Stored bytes that do not decode, as a fault of the catalog.
+pub(in crate::catalog) fn damaged(damage: Damage) -> Fault {
+    Fault::Damaged(damage.to_owned())
 }
 
 impl Entries {
     /// From the entry `first` on, which begins a pack.
     pub(in crate::catalog) fn from(store: &Arc<Store>, segment: i64, first: u32) -> Self {
         let store = Arc::clone(store);
-        Self { store, segment, next: first, loaded: Vec::new().into_iter(), failed: false }
+        let loaded = Vec::new().into_iter();
+        Self { store, segment, next: first, pack: None, loaded, failed: false }
     }
 
-    fn load(&mut self) -> Result<bool, CatalogError> {
-        let (segment, next) = (self.segment, self.next);
-        let entries = self.store.read("read members", |connection| {
-            let bytes: Option<(Vec<u8>, Vec<u8>)> = connection
-                .prepare_cached("SELECT keys, facts FROM pack WHERE segment = ?1 AND first = ?2")?
-                .query_row((segment, next), |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            let Some((keys, facts)) = bytes else { return Ok(Vec::new()) };
-            pack::decode(&keys, &facts).map_err(Fault::Damaged)
-        })?;
-        self.loaded = entries.into_iter();
-        Ok(self.loaded.len() > 0)
+    fn load(&mut self) -> Result<(), CatalogError> {
+        const OPERATION: &str = "read members";
+        if self.pack.as_ref().is_none_or(|(pack, group)| *group == pack.keys.groups()) {
+            let (segment, next) = (self.segment, self.next);
+            let found =
+                self.store.read(OPERATION, |connection| load_pack(connection, segment, next))?;
+            self.pack = found.map(|(_, pack)| (pack, 0));
+        }
+        if let Some((pack, group)) = &mut self.pack {
+            let entries = pack.group(*group);
+            let entries = entries.map_err(|damage| self.store.error(OPERATION, damaged(damage)))?;
+            self.loaded = entries.into_iter();
+            *group += 1;
+        }
+        Ok(())
     }
 }
 
@@ -55,15 +91,11 @@ impl Iterator for Entries {
         if self.failed {
             return None;
         }
-        if self.loaded.len() == 0 {
-            match self.load() {
-                Ok(true) => {}
-                Ok(false) => return None,
-                Err(error) => {
-                    self.failed = true;
-                    return Some(Err(error));
-                }
-            }
+        if self.loaded.len() == 0
+            && let Err(error) = self.load()
+        {
+            self.failed = true;
+            return Some(Err(error));
         }
         let entry = self.loaded.next()?;
         let ordinal = self.next;
@@ -92,21 +124,17 @@ impl Catalog {
     /// When the catalog cannot be read.
     pub fn entry(&self, place: Place) -> Result<Option<Entry>, CatalogError> {
         self.store.read("look up a member", |connection| {
-            let found: Option<(u32, Vec<u8>, Vec<u8>)> = connection
-                .prepare_cached(
-                    "SELECT p.first, p.keys, p.facts FROM pack p
-                     WHERE p.segment = (SELECT number FROM segment WHERE id = ?1) AND p.first <= ?2
-                     ORDER BY p.first DESC LIMIT 1",
-                )?
-                .query_row((place.segment.0.as_bytes(), place.ordinal), |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-                })
+            let segment = connection
+                .prepare_cached("SELECT number FROM segment WHERE id = ?1")?
+                .query_row([place.segment.0.as_bytes()], |row| row.get(0))
                 .optional()?;
-            let Some((first, keys, facts)) = found else { return Ok(None) };
-            let entries = pack::decode(&keys, &facts).map_err(Fault::Damaged)?;
-            Ok(usize::try_from(place.ordinal - first)
-                .ok()
-                .and_then(|at| entries.into_iter().nth(at)))
+            let Some(segment) = segment else { return Ok(None) };
+            let Some((first, pack)) = load_pack(connection, segment, place.ordinal)? else {
+                return Ok(None);
+            };
+            let at = usize::try_from(place.ordinal - first).expect("fits");
+            let mut entries = pack.group(at / GROUP).map_err(damaged)?;
+            Ok((at % GROUP < entries.len()).then(|| entries.swap_remove(at % GROUP)))
         })
     }
 }

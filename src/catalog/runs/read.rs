@@ -102,16 +102,15 @@ impl Changes {
             return Ok(Some(change));
         }
         if self.loaded.len() == 0 {
-            let (run, first) = (self.run, self.first.take());
+            // The beginning stays where it is: whoever asks again at the end gets nothing again.
+            let (run, first) = (self.run, self.first.as_deref().unwrap_or_default());
             let block = self.store.read("read a run", |connection| {
                 let mut statement = connection.prepare_cached(
                     "SELECT first, data FROM run_block WHERE run = ?1 AND first > ?2
                      ORDER BY first LIMIT 1",
                 )?;
                 // Every stored beginning has its terminator, so all are more than nothing.
-                decode(statement.query_row((run, first.unwrap_or_default()), |row| {
-                    Ok((row.get(0)?, row.get(1)?))
-                }))
+                decode(statement.query_row((run, first), |row| Ok((row.get(0)?, row.get(1)?))))
             })?;
             let Some((first, changes)) = block else { return Ok(None) };
             self.first = Some(first);

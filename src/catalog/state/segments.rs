@@ -182,7 +182,7 @@ impl Catalog {
     pub fn orphans(&self) -> Result<Vec<SegmentId>, CatalogError> {
         self.store.read("look for segments without copies", |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT n.id FROM segment s WHERE NOT s.staged AND NOT EXISTS (SELECT 1 FROM copy WHERE segment = s.number)
+                "SELECT s.id FROM segment s WHERE NOT s.staged AND NOT EXISTS (SELECT 1 FROM copy WHERE segment = s.number)
                  ORDER BY s.number",
             )?;
             let orphans = statement.query_map([], |row| uuid(row, 0).map(SegmentId))?;
