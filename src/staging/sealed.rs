@@ -31,6 +31,8 @@ pub struct Sealed {
     pub manifest_offset: u64,
     /// Bytes of the manifest.
     pub manifest_bytes: u64,
+    /// BLAKE3 of the manifest's lines.
+    pub manifest_digest: Digest,
     /// When it was sealed.
     pub created: Timestamp,
     /// The file.

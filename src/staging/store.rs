@@ -18,6 +18,24 @@ use crate::{
     volume::{lines, manifest::Entry},
 };
 
+/// The sealed segments, oldest first.
+pub(in crate::staging) fn list_sealed(
+    layout: &Layout,
+    files: &dyn Files,
+) -> Result<Vec<Sealed>, StagingError> {
+    let dir = layout.sealed_dir();
+    let mut sealed = Vec::new();
+    for listing in files.list(&dir).map_err(disk("list", &dir))? {
+        if let Some((segment, "json")) = parse_name(&listing.name)
+            && let Some(record) = read_record(layout, files, segment)?
+        {
+            sealed.push(record);
+        }
+    }
+    sealed.sort_by_key(|sealed| (sealed.created, sealed.segment));
+    Ok(sealed)
+}
+
 /// The longest line of a manifest, in bytes: an item with 64 KiB of extended attributes, a long
 /// key, the chaining values of a 16 GiB part and many extents stay below.
 pub(in crate::staging) const LINE_BYTES: u64 = 64 << 20;
@@ -72,17 +90,7 @@ impl Store {
     ///
     /// [`StagingError::Damaged`] when a record cannot be read.
     pub fn sealed(&self) -> Result<Vec<Sealed>, StagingError> {
-        let dir = self.layout.sealed_dir();
-        let mut sealed = Vec::new();
-        for listing in self.files.list(&dir).map_err(disk("list", &dir))? {
-            if let Some((segment, "json")) = parse_name(&listing.name)
-                && let Some(record) = read_record(&self.layout, &*self.files, segment)?
-            {
-                sealed.push(record);
-            }
-        }
-        sealed.sort_by_key(|sealed| (sealed.created, sealed.segment));
-        Ok(sealed)
+        list_sealed(&self.layout, &*self.files)
     }
 
     /// Whether the segment's file is there with its length. Its digest is checked by whoever reads
@@ -113,6 +121,11 @@ impl Store {
     /// [`StagingError::Disk`] when neither is there.
     pub fn manifest(&self, segment: SegmentId) -> Result<Entries, StagingError> {
         read_manifest(&self.layout, &self.files, segment)
+    }
+
+    /// The file of a kept manifest: its lines, zstd.
+    pub fn manifest_path(&self, segment: SegmentId) -> PathBuf {
+        self.layout.manifest(segment)
     }
 
     /// Segments whose manifest is kept, also of those whose file was freed.

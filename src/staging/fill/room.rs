@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -48,6 +48,8 @@ pub(in crate::staging) struct Shared {
     cancel: Cancel,
     state: Mutex<State>,
     changed: Condvar,
+    /// How many wait for room.
+    blocked: AtomicUsize,
     /// Held for as long as anybody fills.
     _guard: Box<dyn Guard>,
 }
@@ -290,6 +292,7 @@ impl Shared {
             cancel: parts.cancel,
             state: Mutex::new(state),
             changed: Condvar::new(),
+            blocked: AtomicUsize::new(0),
             _guard: parts.guard,
         })
     }
@@ -329,7 +332,11 @@ impl Shared {
                 }
                 Look::Again => {}
                 Look::Elsewhere => return Ok(None),
-                Look::Wait => state = self.wait(state),
+                Look::Wait => {
+                    self.blocked.fetch_add(1, Ordering::Relaxed);
+                    state = self.wait(state);
+                    self.blocked.fetch_sub(1, Ordering::Relaxed);
+                }
             }
         }
     }
@@ -387,6 +394,12 @@ impl Shared {
         let mut state = self.state();
         let slot = state.filling()?;
         slot.links.known.get(of).map(|linked| (slot.segment.id, linked.clone()))
+    }
+
+    /// Whether somebody waits for room, and no segment is being sealed that would end the wait.
+    pub(in crate::staging) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed) > 0
+            && self.state().slots.iter().all(|slot| slot.stage == Stage::Filling)
     }
 
     /// Takes no more; who waits is told.

@@ -30,7 +30,7 @@ use crate::{
             seal::{Bench, seal},
         },
         settings::Settings,
-        store::{Usage, usage},
+        store::{Entries, Usage, list_sealed, read_manifest, usage},
     },
     volume::{
         manifest::{Entry, LinkedTo, Part},
@@ -162,6 +162,29 @@ impl Staging {
     /// Why a segment could not be sealed.
     pub fn next_sealed(&self, patience: Duration) -> Result<Option<Sealed>, StagingError> {
         self.shared.next_sealed(patience)
+    }
+
+    /// Whether somebody waits for room that only freeing a segment can give.
+    pub fn is_blocked(&self) -> bool {
+        self.shared.is_blocked()
+    }
+
+    /// All that is sealed and not freed, oldest first, also what was sealed before the opening.
+    ///
+    /// # Errors
+    ///
+    /// [`StagingError::Damaged`] when a record cannot be read.
+    pub fn sealed(&self) -> Result<Vec<Sealed>, StagingError> {
+        list_sealed(&self.shared.layout, &*self.shared.files)
+    }
+
+    /// The manifest of a sealed segment, in its order.
+    ///
+    /// # Errors
+    ///
+    /// [`StagingError::Disk`] when it is not there.
+    pub fn manifest(&self, segment: SegmentId) -> Result<Entries, StagingError> {
+        read_manifest(&self.shared.layout, &self.shared.files, segment)
     }
 
     /// Takes no more: who waits for room gets [`StagingError::Closed`].

@@ -229,6 +229,7 @@ fn read_again(
         members: trailer.members,
         manifest_offset: trailer.manifest_offset,
         manifest_bytes: trailer.manifest_bytes,
+        manifest_digest: trailer.manifest_digest,
         created: trailer.created,
         path,
     };
