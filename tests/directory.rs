@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/strict_sink.rs"]
+mod strict_sink;
+
 use std::{
-    collections::BTreeMap,
     fs::{self, File, Permissions},
     io::Write,
     os::{
@@ -19,142 +21,17 @@ use std::{
     time::Duration,
 };
 
+use strict_sink::{Meddle, Memory};
 use tapevault::{
     cancel::Cancel,
     clock::{Clock, SystemClock, Timestamp},
-    digest::RANGE,
-    item::{Extent, Item, Key, Kind, Listed},
+    item::{Extent, Key, Kind, Listed},
     source::{
-        Claim, Finding, Findings, Outcome, Problem, Sink, SinkError, Source, SourceError, Stop,
+        Problem, SinkError, Source, SourceError, Stop,
         directory::{DirectorySource, Excludes, Options},
     },
     volume::manifest::Part,
 };
-
-/// One member as it was delivered.
-#[derive(Clone, Debug)]
-struct Delivered {
-    item: Item,
-    part: Option<Part>,
-    data: Vec<u8>,
-    torn: bool,
-}
-
-type Meddle = Arc<dyn Fn() + Send + Sync>;
-
-/// A sink in memory that holds its source to the contract.
-struct Memory {
-    part_bytes: u64,
-    delivered: Arc<Mutex<Vec<Delivered>>>,
-    findings: Mutex<Vec<(Key, Problem)>>,
-    /// Runs whenever bytes of a claim come.
-    meddle: Meddle,
-    /// Takes nothing once so many members were delivered.
-    full_at: usize,
-}
-
-struct Region {
-    item: Item,
-    part: Option<Part>,
-    ranges: Mutex<BTreeMap<u64, Vec<u8>>>,
-    delivered: Arc<Mutex<Vec<Delivered>>>,
-    meddle: Meddle,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self {
-            part_bytes: 1 << 40,
-            delivered: Arc::default(),
-            findings: Mutex::default(),
-            meddle: Arc::new(|| {}),
-            full_at: usize::MAX,
-        }
-    }
-}
-
-impl Memory {
-    fn take(&self) -> BTreeMap<Vec<u8>, Delivered> {
-        let mut all = BTreeMap::new();
-        for delivered in self.delivered.lock().unwrap().drain(..) {
-            let key = delivered.item.key.0.clone();
-            assert!(all.insert(key, delivered).is_none(), "an item came twice");
-        }
-        all
-    }
-
-    fn findings(&self) -> Vec<(String, Problem)> {
-        let mut findings: Vec<_> = self
-            .findings
-            .lock()
-            .unwrap()
-            .drain(..)
-            .map(|(key, problem)| (key.printable().to_string(), problem))
-            .collect();
-        findings.sort_by(|a, b| a.0.cmp(&b.0));
-        findings
-    }
-
-    fn room(&self) -> Result<(), SinkError> {
-        if self.delivered.lock().unwrap().len() >= self.full_at { Err(SinkError) } else { Ok(()) }
-    }
-}
-
-impl Findings for Memory {
-    fn report(&self, finding: Finding) {
-        self.findings.lock().unwrap().push((finding.key, finding.what));
-    }
-}
-
-impl Sink for Memory {
-    fn part_bytes(&self) -> u64 {
-        self.part_bytes
-    }
-
-    fn put(&self, item: Item, data: &[u8]) -> Result<(), SinkError> {
-        self.room()?;
-        assert_eq!(item.size, data.len() as u64, "{:?}", item.key);
-        let delivered = Delivered { item, part: None, data: data.to_vec(), torn: false };
-        self.delivered.lock().unwrap().push(delivered);
-        Ok(())
-    }
-
-    fn claim(&self, item: Item, part: Option<Part>) -> Result<Box<dyn Claim>, SinkError> {
-        self.room()?;
-        Ok(Box::new(Region {
-            item,
-            part,
-            ranges: Mutex::default(),
-            delivered: Arc::clone(&self.delivered),
-            meddle: Arc::clone(&self.meddle),
-        }))
-    }
-}
-
-impl Claim for Region {
-    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
-        assert_eq!(offset % RANGE, 0, "ranges are aligned");
-        let earlier = self.ranges.lock().unwrap().insert(offset, bytes.to_vec());
-        assert!(earlier.is_none(), "no range comes twice");
-        (self.meddle)();
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>, outcome: Outcome) -> Result<(), SinkError> {
-        let length = self.part.map_or(self.item.size, |part| part.length);
-        let mut data = vec![0; usize::try_from(length).unwrap()];
-        let mut come = 0;
-        for (offset, bytes) in self.ranges.into_inner().unwrap() {
-            let at = usize::try_from(offset).unwrap();
-            data[at..at + bytes.len()].copy_from_slice(&bytes);
-            come += bytes.len() as u64;
-        }
-        assert!(self.item.extents.is_some() || come == length, "bytes are missing");
-        let delivered = Delivered { item: self.item, part: self.part, data, torn: outcome.torn };
-        self.delivered.lock().unwrap().push(delivered);
-        Ok(())
-    }
-}
 
 /// A clock that does something whenever it is asked for the time.
 #[derive(Clone)]

@@ -1,6 +1,12 @@
 //! Giving a finished temporary its name.
 
-use std::os::fd::AsFd;
+use std::{
+    os::fd::AsFd,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use rustix::{
     fs::{AtFlags, RenameFlags},
@@ -11,7 +17,10 @@ use crate::destination::{DestinationError, name, tree, tree::Place};
 
 /// A name beside the place, which nothing that is restored may have.
 pub(super) fn temporary_name() -> Vec<u8> {
-    format!("{}{}", name::TEMPORARY, uuid::Uuid::new_v4().simple()).into_bytes()
+    static RUN: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{}{}-{number}", name::TEMPORARY, *RUN).into_bytes()
 }
 
 /// Renames `temporary`, which lies beside the place, to the place's name. Without `overwrite` it

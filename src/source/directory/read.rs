@@ -99,7 +99,7 @@ impl<'a> Reader<'a> {
             cancel,
             directories: Directories::new(&source.root),
             attributes: Attributes::default(),
-            buffer: vec![0; RANGE_BYTES + 1],
+            buffer: vec![0; RANGE_BYTES],
         }
     }
 
@@ -258,14 +258,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a whole file of at most [`RANGE_BYTES`] with one look for its end.
+    /// Reads a whole file of at most [`RANGE_BYTES`].
     fn small(&mut self, opened: Opened<'_>) -> Result<(), Trouble> {
         let size = usize::try_from(facts::size(&opened.before)).expect("at most a range");
         let mut filled = 0;
-        while filled <= size {
-            // One byte more than there should be, to see it grow.
-            let room = &mut self.buffer[filled..=size];
-            match rustix::io::pread(&opened.file, room, filled as u64) {
+        // Growth needs no look beyond the end: the size afterwards tells.
+        while filled < size {
+            match rustix::io::pread(&opened.file, &mut self.buffer[filled..size], filled as u64) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(Errno::INTR) => {}
@@ -282,7 +281,7 @@ impl<'a> Reader<'a> {
         if same {
             return Ok(self.sink.put(item, &self.buffer[..size])?);
         }
-        let data = &self.buffer[..filled.min(size)];
+        let data = &self.buffer[..filled];
         item.size = data.len() as u64;
         let claim = self.sink.claim(item, None)?;
         if !data.is_empty() {
