@@ -18,7 +18,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use s3_server::{Checksum, Put, S3Server, Setup, Versioning, hostile_keys};
+use tapevault::clock::{Clock, SystemClock};
+
+use s3_server::{Bucket, Checksum, Put, S3Server, Setup, Versioning, hostile_keys};
 
 struct Arguments {
     listen: String,
@@ -31,18 +33,19 @@ fn main() -> io::Result<()> {
     let mut setup = Setup::default();
     setup.key_id = env::var("AWS_ACCESS_KEY_ID").unwrap_or(setup.key_id);
     setup.secret = env::var("AWS_SECRET_ACCESS_KEY").unwrap_or(setup.secret);
-    let server = S3Server::listen(setup.clone(), &arguments.listen)?;
+    let mut bucket = Bucket::default();
     if let Some(directory) = &arguments.directory {
-        serve(&server, directory, directory)?;
+        fill(&mut bucket, directory, directory)?;
     }
     if arguments.demo {
-        demo(&server);
+        demo(&mut bucket);
     }
-    let objects = server.bucket().keys.len();
+    let keys = bucket.keys.len();
+    let server = S3Server::listen(setup.clone(), bucket, &arguments.listen)?;
     writeln!(
         io::stdout(),
         "endpoint={}\nbucket={}\nregion={}\nAWS_ACCESS_KEY_ID={}\nAWS_SECRET_ACCESS_KEY={}\n\
-         {objects} keys",
+         {keys} keys",
         server.endpoint(),
         setup.bucket,
         setup.region,
@@ -74,43 +77,43 @@ fn arguments() -> io::Result<Arguments> {
 }
 
 /// Puts the files below `directory` into the bucket, by their path below `root`.
-fn serve(server: &S3Server, root: &Path, directory: &Path) -> io::Result<()> {
+fn fill(bucket: &mut Bucket, root: &Path, directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         let kind = fs::symlink_metadata(&path)?.file_type();
         if kind.is_dir() {
-            serve(server, root, &path)?;
+            fill(bucket, root, &path)?;
         } else if kind.is_file() {
             let key = path.strip_prefix(root).expect("it was found below the root");
             let put = Put { checksum: Some(Checksum::Crc64Nvme), ..Put::bytes(fs::read(&path)?) };
-            server.put(key.as_os_str().as_encoded_bytes(), put);
+            bucket.put(key.as_os_str().as_encoded_bytes(), put, SystemClock::new().now());
         }
     }
     Ok(())
 }
 
 /// Hostile keys; three versions of a key with a delete marker in between; parts, tags, metadata.
-fn demo(server: &S3Server) {
-    server.bucket().versioning = Versioning::On;
+fn demo(bucket: &mut Bucket) {
+    let now = SystemClock::new().now();
+    bucket.versioning = Versioning::On;
     for key in hostile_keys() {
-        server.put(&key, Put::bytes(key.clone()));
+        bucket.put(&key, Put::bytes(key.clone()), now);
     }
-    server.put("versions", Put::bytes("one"));
-    server.put("versions", Put::bytes("two"));
-    server.delete("versions");
-    server.put("versions", Put::bytes("three"));
+    bucket.put(b"versions", Put::bytes("one"), now);
+    bucket.put(b"versions", Put::bytes("two"), now);
+    bucket.delete(b"versions", now);
+    bucket.put(b"versions", Put::bytes("three"), now);
     let body: Vec<u8> = (0..12u32 << 18).flat_map(u32::to_le_bytes).collect();
-    server.put("large", Put { parts: vec![8 << 20, 4 << 20], ..Put::bytes(body) });
-    server.put(
-        "described",
-        Put {
-            headers: vec![
-                ("content-type".to_owned(), b"text/plain".to_vec()),
-                ("x-amz-meta-owner".to_owned(), "J\u{fc}rgen".as_bytes().to_vec()),
-            ],
-            tags: vec![("class".to_owned(), "gold".to_owned())],
-            checksum: Some(Checksum::Crc64Nvme),
-            ..Put::bytes("described")
-        },
-    );
+    let parts = vec![8 << 20, 4 << 20];
+    bucket.put(b"large", Put { parts, ..Put::bytes(body) }, now);
+    let described = Put {
+        headers: vec![
+            ("content-type".to_owned(), b"text/plain".to_vec()),
+            ("x-amz-meta-owner".to_owned(), "J\u{fc}rgen".as_bytes().to_vec()),
+        ],
+        tags: vec![("class".to_owned(), "gold".to_owned())],
+        checksum: Some(Checksum::Crc64Nvme),
+        ..Put::bytes("described")
+    };
+    bucket.put(b"described", described, now);
 }

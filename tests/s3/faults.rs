@@ -300,6 +300,27 @@ fn a_service_that_stays_down_ends_the_job() {
 }
 
 #[test]
+fn one_object_that_the_service_fails_on_is_a_finding_and_all_of_them_the_end() {
+    let server = server();
+    for n in 0..80 {
+        server.put(format!("{n:02}"), Put::bytes("x"));
+    }
+    let source = open(settings(&server));
+    let listed = list(&source).unwrap();
+    server.misbehave(|request, _| {
+        request.path().ends_with("07").then_some(Fault::Refuse(500, "InternalError"))
+    });
+    let sink = MemorySink::new(MIB);
+    fetch(&source, listed.clone(), &sink).unwrap();
+    assert_eq!(one_finding(&sink).0, Problem::Unreadable);
+    assert_eq!(sink.delivered().len(), 79);
+
+    server.misbehave(|_, _| Some(Fault::Refuse(500, "InternalError")));
+    let error = fetch(&source, listed, &MemorySink::new(MIB)).unwrap_err();
+    assert!(matches!(error, SourceError::Lost { .. }), "{error:?}");
+}
+
+#[test]
 fn a_sink_that_takes_no_more_ends_the_job() {
     let server = server();
     for n in 0..40 {

@@ -60,7 +60,10 @@ impl Bucket {
             source_name: name.clone(),
             cause,
         };
-        let (base, root) = match settings.style {
+        // No certificate covers the host name of a bucket with dots.
+        let dotted = endpoint.starts_with("https://") && settings.bucket.contains('.');
+        let style = if dotted { Style::Path } else { settings.style };
+        let (base, root) = match style {
             Style::Path => (
                 endpoint.clone(),
                 format!("/{}/", percent_encode(settings.bucket.as_bytes(), VALUE)),
@@ -227,6 +230,22 @@ mod tests {
         assert_eq!(host.get(&Key::from("k"), &[]).base, "https://b.s3.eu-west-1.amazonaws.com");
         let query = [("tagging", &b""[..]), ("versionId", b"a+/=")];
         assert_eq!(path.get(&Key::from("k"), &query).target, "/b/k?tagging=&versionId=a%2B%2F%3D");
+    }
+
+    #[test]
+    fn a_bucket_with_dots_stands_in_the_path_where_certificates_matter() {
+        let credentials = Credentials::Environment {
+            key_id: "A".into(),
+            secret: "B".into(),
+            session_token: None,
+        };
+        let settings = Settings::new("eu-west-1", "b.c", credentials);
+        let bucket = Bucket::new(settings, Arc::new(SystemClock::new())).unwrap();
+        let request = bucket.get(&Key::from("k"), &[]);
+        assert_eq!(
+            (request.base.as_str(), request.target.as_str()),
+            ("https://s3.eu-west-1.amazonaws.com", "/b.c/k")
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
     time::Duration,
@@ -131,8 +131,14 @@ impl Source for S3 {
         let first_error = Mutex::new(None);
         let threads = usize::try_from(self.bucket.settings.concurrency.max(1)).unwrap_or(1);
         let (sender, listed) = crossbeam_channel::bounded::<Listed>(threads);
-        let delivery =
-            Delivery { bucket: &self.bucket, runtime: &self.runtime, sink, cancel, stop: &stop };
+        let delivery = Delivery {
+            bucket: &self.bucket,
+            runtime: &self.runtime,
+            sink,
+            cancel,
+            stop: &stop,
+            stumbles: &AtomicU32::new(0),
+        };
         thread::scope(|scope| {
             for _ in 0..threads {
                 let listed = listed.clone();

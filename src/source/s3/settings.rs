@@ -39,7 +39,8 @@ pub struct Settings {
 pub enum Style {
     /// `https://host/bucket/key`.
     Path,
-    /// `https://bucket.host/key`.
+    /// `https://bucket.host/key`; for a bucket with dots in its name `https://host/bucket/key`, since
+    /// no certificate covers the other.
     #[default]
     VirtualHost,
 }

@@ -11,7 +11,8 @@ mod roles;
 mod serve;
 mod wire;
 
-pub(crate) use bucket::{Checksum, Put, Versioning};
+#[allow(unused_imports, reason = "each user needs a part of it")]
+pub(crate) use bucket::{Bucket, Checksum, Put, Versioning};
 pub(crate) use keys::hostile_keys;
 pub(crate) use roles::Role;
 pub(crate) use serve::{Fault, S3Server, Setup};

@@ -90,17 +90,17 @@ impl Default for Setup {
 impl S3Server {
     /// Starts a server on a free port of the loopback interface.
     pub(crate) fn start(setup: Setup) -> io::Result<Self> {
-        Self::listen(setup, "127.0.0.1:0")
+        Self::listen(setup, Bucket::default(), "127.0.0.1:0")
     }
 
-    /// Starts a server on an address of one's own.
-    pub(crate) fn listen(setup: Setup, address: &str) -> io::Result<Self> {
+    /// Starts a server of a bucket that has something in it, on an address of one's own.
+    pub(crate) fn listen(setup: Setup, bucket: Bucket, address: &str) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             setup,
             clock: SystemClock::new(),
-            bucket: Mutex::default(),
+            bucket: Mutex::new(bucket),
             hook: Mutex::default(),
             log: Mutex::default(),
             busy: AtomicUsize::new(0),

@@ -5,7 +5,7 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -16,7 +16,7 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 use crate::cancel::Cancel;
 use crate::digest;
 use crate::item::{Item, Kind, Listed};
-use crate::source::http::{Permit, Reply, Request};
+use crate::source::http::{Fault, Permit, Reply, Request};
 use crate::source::s3::bucket::{Bucket, version_query};
 use crate::source::s3::checksum::{Meter, Verdict, offers};
 use crate::source::s3::head::Head;
@@ -38,6 +38,8 @@ const RANGE: u64 = 8 << 20;
 const _: () = assert!(RANGE.is_multiple_of(digest::RANGE));
 /// How often an object is read that changes meanwhile, or whose bytes are wrong.
 const TRIES: u32 = 3;
+/// After so many objects in a row that the service fails on, it is the service.
+const STUMBLES: u32 = 32;
 /// How long a wish to stop may go unnoticed.
 const CANCEL_POLL: Duration = Duration::from_millis(100);
 
@@ -50,6 +52,8 @@ pub(in crate::source::s3) struct Delivery<'a> {
     pub(in crate::source::s3) cancel: &'a Cancel,
     /// Set when another thread met what ends the job.
     pub(in crate::source::s3) stop: &'a AtomicBool,
+    /// Objects in a row that the service failed on.
+    pub(in crate::source::s3) stumbles: &'a AtomicU32,
 }
 
 /// It was different at each try.
@@ -108,8 +112,12 @@ impl Delivery<'_> {
             (Problem::Unreadable, Box::new(KeepsChanging));
         for _ in 0..TRIES {
             match self.read(&mut listed) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.stumbles.store(0, Ordering::Relaxed);
+                    return Ok(());
+                }
                 Err(Trouble::Fatal(error)) => return Err(error),
+                Err(Trouble::Stumble(fault)) => return self.stumbled(&listed, fault),
                 Err(Trouble::Finding(problem, detail)) => {
                     self.report(&listed, problem, detail);
                     return Ok(());
@@ -130,6 +138,19 @@ impl Delivery<'_> {
         }
         self.report(&listed, last.0, last.1);
         Ok(())
+    }
+
+    fn stumbled(&self, listed: &Listed, fault: Box<Fault>) -> Result<(), SourceError> {
+        if self.stumbles.fetch_add(1, Ordering::Relaxed) + 1 < STUMBLES {
+            self.report(listed, Problem::Unreadable, fault);
+            return Ok(());
+        }
+        Err(SourceError::Lost {
+            operation: "read objects",
+            source_name: self.bucket.name.clone(),
+            attempts: STUMBLES,
+            cause: fault,
+        })
     }
 
     fn report(
@@ -321,6 +342,7 @@ impl Delivery<'_> {
                     }
                     trouble @ (Trouble::Changed
                     | Trouble::Mismatch(_)
+                    | Trouble::Stumble(_)
                     | Trouble::Finding(..)
                     | Trouble::Fatal(_)) => return Err(trouble),
                 },
@@ -394,7 +416,7 @@ fn midway(trouble: Trouble) -> Trouble {
         Trouble::Mismatch(mismatch) => {
             Trouble::Finding(Problem::ChecksumMismatch, Box::new(mismatch))
         }
-        Trouble::Finding(..) | Trouble::Fatal(_) => trouble,
+        Trouble::Finding(..) | Trouble::Stumble(_) | Trouble::Fatal(_) => trouble,
     }
 }
 

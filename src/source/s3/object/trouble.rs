@@ -21,6 +21,8 @@ pub(super) enum Trouble {
     Changed,
     /// Its bytes are not those that the source summed up: read it again.
     Mismatch(Mismatch),
+    /// The service fails on it each time. Met on one object it is a finding, on all of them the end.
+    Stumble(Box<Fault>),
     /// It stays out of this run, for a reason.
     Finding(Problem, Box<dyn Error + Send + Sync>),
     /// Nothing more can be read.
@@ -44,9 +46,8 @@ impl Trouble {
     pub(super) fn from_call(bucket: &Bucket, error: CallError) -> Self {
         match error {
             CallError::Refused(fault) => Self::from_refusal(bucket, fault),
-            // An object that makes the service stumble must not end the job for all others.
             CallError::Exhausted { fault: Some(fault), .. } if fault.is(500, "InternalError") => {
-                Self::Finding(Problem::Unreadable, Box::new(fault))
+                Self::Stumble(Box::new(fault))
             }
             CallError::Invalid(cause) => Self::Finding(Problem::Unreadable, cause),
             CallError::Exhausted { .. } | CallError::Credentials(_) => {
