@@ -39,6 +39,15 @@ pub enum TrailerError {
     /// The trailer belongs to a later format.
     #[error("the trailer is of format {0}, which is later than this program")]
     Later(u32),
+    /// The trailer states another number of blocks than stand before the filemark: something is
+    /// missing or repeated in front of it.
+    #[error("the trailer is for {stated} blocks, and {found} stand before the filemark")]
+    Blocks {
+        /// What it states.
+        stated: u64,
+        /// What the tape file has.
+        found: u64,
+    },
     /// The trailer states another block size than the block has.
     #[error("the trailer is for blocks of {stated} bytes, and this one has {found}")]
     BlockSize {
@@ -123,6 +132,21 @@ pub fn decode(block: &[u8]) -> Result<Trailer, TrailerError> {
         return Err(TrailerError::BlockSize { stated, found: block.len() });
     }
     Ok(trailer)
+}
+
+/// Reads the final block of a tape file that has `blocks` blocks before its filemark. Only what
+/// passes this exists as a segment or index.
+///
+/// # Errors
+///
+/// When the tape file is not a whole one.
+pub fn confirm(block: &[u8], blocks: u64) -> Result<Trailer, TrailerError> {
+    let trailer = decode(block)?;
+    let stated = match &trailer {
+        Trailer::Segment(segment) => segment.blocks,
+        Trailer::Index(index) => index.blocks,
+    };
+    if stated == blocks { Ok(trailer) } else { Err(TrailerError::Blocks { stated, found: blocks }) }
 }
 
 #[derive(Deserialize)]

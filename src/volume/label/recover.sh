@@ -30,12 +30,23 @@ finding() {
     findings=$((findings + 1))
 }
 
+# The path of program $1: some shells have a tar and an mt of their own that would come first.
+path_of() {
+    (
+        IFS=:
+        for folder in $PATH; do
+            [ -x "$folder/$1" ] && echo "$folder/$1" && exit 0
+        done
+        exit 1
+    )
+}
+
 # Brings the tape in front of tape file $1.
 position() {
     [ -d "$from" ] && return 0
     if [ "$next" != "$1" ]; then
-        mt -f "$from" rewind || return 1
-        [ "$1" -eq 0 ] || mt -f "$from" fsf "$1" || return 1
+        "$mt" -f "$from" rewind || return 1
+        [ "$1" -eq 0 ] || "$mt" -f "$from" fsf "$1" || return 1
     fi
     next=
 }
@@ -75,7 +86,7 @@ list() {
     while :; do
         position "$number" || fail "cannot position $from before tape file $number"
         deliver "$number" | {
-            tar -tvf - >"$work/list" 2>"$work/errors"
+            "$tar" -tvf - >"$work/list" 2>"$work/errors"
             cat >/dev/null # so that dd reaches the filemark
         }
         was_end && break
@@ -92,8 +103,8 @@ list() {
 unpack() {
     mkdir -p "$2" || fail "cannot make $2"
     deliver "$1" | {
-        tar -xvpf - -C "$2" --xattrs --warning=no-timestamp --warning=no-xattr-write \
-            >"$work/list" 2>"$work/errors"
+        "$tar" -xvpf - -C "$2" --xattrs --warning=no-timestamp \
+            --warning=no-xattr-write >"$work/list" 2>"$work/errors"
         cat >/dev/null # so that dd reaches the filemark
     }
 }
@@ -181,12 +192,13 @@ if [ "$1" = -f ]; then
     shift 2
 fi
 [ -e "$from" ] || fail "$from is not there; name the tape device with -f"
-for tool in dd tar b3sum; do
+for tool in dd b3sum; do
     command -v "$tool" >/dev/null || fail "$tool is not installed"
 done
+tar=$(path_of tar) && "$tar" --version 2>/dev/null | grep -q 'GNU tar' || fail "GNU tar is not installed"
 if [ ! -d "$from" ]; then
-    command -v mt >/dev/null || fail "mt is not installed"
-    mt -f "$from" rewind || fail "cannot rewind $from"
+    mt=$(path_of mt) || fail "mt is not installed"
+    "$mt" -f "$from" rewind || fail "cannot rewind $from"
 fi
 work=$(mktemp -d) || fail "cannot make a temporary directory"
 trap 'rm -rf "$work"' EXIT
