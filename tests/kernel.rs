@@ -171,10 +171,15 @@ fn a_command_of_the_greatest_length_passes_and_a_longer_one_is_refused() {
     let sent = aligned(&mut memory, most);
     assert_eq!(ran(write(&mut sg, sent)).transferred, most);
     assert_eq!(object(&mut sg), 1);
+    // One byte into a page: one page more to scatter the same length over.
+    let mut memory = Vec::new();
+    let ragged = &aligned(&mut memory, most + 1)[1..];
+    assert_eq!(ran(write(&mut sg, ragged)).transferred, most);
+    assert_eq!(object(&mut sg), 2);
     let mut longer = Vec::new();
     let refused = write(&mut sg, aligned(&mut longer, 4 * most));
     assert!(matches!(refused, Err(TransportError::Refused(_))), "{refused:?}");
-    assert_eq!(object(&mut sg), 1);
+    assert_eq!(object(&mut sg), 2);
 
     ran(sg.execute(&REWIND, Transfer::None, MINUTE));
     let mut memory = Vec::new();
@@ -184,6 +189,12 @@ fn a_command_of_the_greatest_length_passes_and_a_longer_one_is_refused() {
     let cdb = [0x08, 0, high, middle, low, 0];
     assert_eq!(ran(sg.execute(&cdb, Transfer::FromDevice(read), MINUTE)).transferred, most);
     assert!(read == sent, "the block read back is another");
+    let mut memory = Vec::new();
+    let read = &mut aligned(&mut memory, most + 1)[1..];
+    let expected = read.to_vec();
+    read.fill(0);
+    assert_eq!(ran(sg.execute(&cdb, Transfer::FromDevice(read), MINUTE)).transferred, most);
+    assert!(read == expected, "the block read back is another");
     sg.last_act(LastAct::Rewind).unwrap();
 }
 

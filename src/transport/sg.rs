@@ -35,7 +35,13 @@ pub struct Sg {
     /// `None` between a failed reopening and the next.
     file: Option<File>,
     max_transfer: u32,
+    bounce: Bounce,
 }
+
+/// Page-aligned memory for commands whose own is not. A buffer that begins within a page is
+/// scattered over one page more than its length tells, which can be one too many.
+#[derive(Debug, Default)]
+struct Bounce(Vec<u8>);
 
 /// Why a device could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +102,8 @@ impl Sg {
         })?;
         let max_transfer = max_transfer(&device);
         let name = path.display().to_string();
-        let mut sg = Self { name, device, file: Some(file), max_transfer };
+        let bounce = Bounce::default();
+        let mut sg = Self { name, device, file: Some(file), max_transfer, bounce };
         // INQUIRY leaves unit attentions alone, and tells at once whether commands may be sent.
         let mut answer = [0; 36];
         match sg.execute(&INQUIRY, Transfer::FromDevice(&mut answer), INQUIRY_TIMEOUT) {
@@ -109,12 +116,54 @@ impl Sg {
             }
         }
     }
+}
 
-    fn file(&self) -> Result<&File, TransportError> {
-        self.file.as_ref().ok_or_else(|| {
-            TransportError::Refused(io::Error::new(io::ErrorKind::NotConnected, "not open"))
-        })
+impl Bounce {
+    /// Whether `bytes` could be scattered over more pages than the greatest transfer.
+    fn is_needed(bytes: &[u8], max_transfer: u32) -> bool {
+        let page = usize::try_from(PAGE).expect("a page fits memory");
+        let limit = usize::try_from(max_transfer).expect("a transfer fits memory");
+        let aligned = bytes.as_ptr().align_offset(page) == 0;
+        !aligned && bytes.len() > limit - page && bytes.len() <= limit
     }
+
+    /// `length` aligned bytes. What they hold is left over from an earlier command.
+    fn memory(&mut self, length: usize) -> &mut [u8] {
+        let page = usize::try_from(PAGE).expect("a page fits memory");
+        if self.0.len() < length + page {
+            self.0 = vec![0; length + page];
+        }
+        let from = self.0.as_ptr().align_offset(page);
+        &mut self.0[from..from + length]
+    }
+}
+
+fn closed() -> TransportError {
+    TransportError::Refused(io::Error::new(io::ErrorKind::NotConnected, "not open"))
+}
+
+/// Runs one command with signals blocked, and judges how it ended.
+fn send(
+    file: &File,
+    cdb: &[u8],
+    transfer: sg::Transfer<'_>,
+    timeout: Duration,
+) -> Result<Completion, TransportError> {
+    let length = match &transfer {
+        sg::Transfer::None => 0,
+        sg::Transfer::FromDevice(bytes) => bytes.len(),
+        sg::Transfer::ToDevice(bytes) => bytes.len(),
+    };
+    // A signal must not cut the wait short: the command would go on with nobody to hear its
+    // end. Only a fatal signal still does.
+    let mut before = SigSet::empty();
+    let block = SigSet::all();
+    nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&block), Some(&mut before))
+        .map_err(|errno| TransportError::Refused(errno.into()))?;
+    let result = sg::execute(file.as_fd(), cdb, transfer, timeout);
+    nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)
+        .map_err(|errno| TransportError::Unknown(errno.into()))?;
+    judge(result, length)
 }
 
 impl Transport for Sg {
@@ -124,22 +173,25 @@ impl Transport for Sg {
         transfer: Transfer<'_>,
         timeout: Duration,
     ) -> Result<Completion, TransportError> {
-        let (length, transfer) = match transfer {
-            Transfer::None => (0, sg::Transfer::None),
-            Transfer::FromDevice(bytes) => (bytes.len(), sg::Transfer::FromDevice(bytes)),
-            Transfer::ToDevice(bytes) => (bytes.len(), sg::Transfer::ToDevice(bytes)),
-        };
-        let file = self.file()?;
-        // A signal must not cut the wait short: the command would go on with nobody to hear its
-        // end. Only a fatal signal still does.
-        let mut before = SigSet::empty();
-        let block = SigSet::all();
-        nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&block), Some(&mut before))
-            .map_err(|errno| TransportError::Refused(errno.into()))?;
-        let result = sg::execute(file.as_fd(), cdb, transfer, timeout);
-        nix::sys::signal::pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)
-            .map_err(|errno| TransportError::Unknown(errno.into()))?;
-        judge(result, length)
+        let file = self.file.as_ref().ok_or_else(closed)?;
+        match transfer {
+            Transfer::None => send(file, cdb, sg::Transfer::None, timeout),
+            Transfer::FromDevice(bytes) if Bounce::is_needed(bytes, self.max_transfer) => {
+                let aligned = self.bounce.memory(bytes.len());
+                let completion = send(file, cdb, sg::Transfer::FromDevice(aligned), timeout)?;
+                bytes.copy_from_slice(aligned);
+                Ok(completion)
+            }
+            Transfer::FromDevice(bytes) => {
+                send(file, cdb, sg::Transfer::FromDevice(bytes), timeout)
+            }
+            Transfer::ToDevice(bytes) if Bounce::is_needed(bytes, self.max_transfer) => {
+                let aligned = self.bounce.memory(bytes.len());
+                aligned.copy_from_slice(bytes);
+                send(file, cdb, sg::Transfer::ToDevice(aligned), timeout)
+            }
+            Transfer::ToDevice(bytes) => send(file, cdb, sg::Transfer::ToDevice(bytes), timeout),
+        }
     }
 
     fn max_transfer(&self) -> u32 {
@@ -164,7 +216,7 @@ impl Transport for Sg {
     }
 
     fn last_act(&mut self, act: LastAct) -> Result<(), TransportError> {
-        let file = self.file()?;
+        let file = self.file.as_ref().ok_or_else(closed)?;
         match (self.device.unit, act) {
             (Unit::Tape, LastAct::Rewind) => rewind(file),
             (Unit::Tape, LastAct::Unload) => mt::operate(file.as_fd(), mt::Operation::Unload),
@@ -293,6 +345,19 @@ mod tests {
         assert_eq!(fit(Some(4096), None), kib(512));
         assert_eq!(fit(Some(0), Some(0)), kib(512));
         assert_eq!(fit(Some(1), Some(1)), PAGE);
+    }
+
+    #[test]
+    fn a_buffer_that_begins_within_a_page_is_moved_when_it_might_not_fit() {
+        let mut bounce = Bounce::default();
+        let memory = bounce.memory(64 * 1024);
+        assert_eq!(memory.as_ptr().align_offset(4096), 0);
+        assert_eq!(memory.len(), 64 * 1024);
+        assert!(!Bounce::is_needed(memory, 64 * 1024));
+        assert!(Bounce::is_needed(&memory[1..], 64 * 1024));
+        assert!(!Bounce::is_needed(&memory[1..60 * 1024], 64 * 1024));
+        // Too long by any reckoning: the kernel is to say so.
+        assert!(!Bounce::is_needed(&memory[1..], 60 * 1024));
     }
 
     #[test]

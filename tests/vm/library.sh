@@ -30,6 +30,8 @@ attach_unit() {
     echo "dev_config=tapevault/$1,dev_size=1048576,hw_block_size=512,max_data_area_mb=64,nl_reply_supported=-1" \
         >"$core/control" || return 1
     echo 1 >"$core/enable" || return 1
+    # Reservations are the drive's own affair, too.
+    echo 0 >"$core/attrib/pgr_support" || return 1
     start_unit "$1" || return 1
     mkdir "$loopback/lun/lun_$2" || return 1
     ln -s "$core" "$loopback/lun/lun_$2/$1" || return 1
