@@ -4,16 +4,11 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, FileType, Stat};
 
-use crate::{
-    destination::{
-        DestinationError, Restored,
-        facts::Rules,
-        install, name,
-        tree::{self, Tree},
-    },
-    item::{Item, Kind},
-    sorter::{Sorted, Sorter},
-};
+use crate::destination::facts::Rules;
+use crate::destination::tree::{self, Tree};
+use crate::destination::{DestinationError, Restored, install, name};
+use crate::item::{Item, Kind};
+use crate::sorter::{Sorted, Sorter};
 
 /// What a record's key begins with.
 const SYMLINK: u8 = b'1';

@@ -10,11 +10,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{
-    clock::Timestamp,
-    destination::{Options, tree::Place},
-    item::{Item, Kind, Posix, Xattr},
-};
+use crate::clock::Timestamp;
+use crate::destination::Options;
+use crate::destination::tree::Place;
+use crate::item::{Item, Kind, Posix, Xattr};
 
 /// What of an item's facts comes back here.
 #[derive(Debug)]

@@ -12,15 +12,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{
-    destination::{
-        DestinationError, Restored,
-        facts::Rules,
-        install,
-        tree::{self, Place},
-    },
-    item::{Item, LinkGroup},
-};
+use crate::destination::facts::Rules;
+use crate::destination::tree::{self, Place};
+use crate::destination::{DestinationError, Restored, install};
+use crate::item::{Item, LinkGroup};
 
 /// Zeros of at least this length, and so aligned, become holes when a file is written sparsely.
 const HOLE_BYTES: usize = 64 << 10;

@@ -21,17 +21,13 @@ use std::{
 
 use rustix::fs::{AtFlags, FileType, Mode};
 
-use crate::{
-    destination::{
-        deferred::End,
-        facts::Rules,
-        tree::{Place, Tree},
-    },
-    digest::Digest,
-    item::{Item, Kind, LinkGroup},
-    printable::Printable,
-    sorter::{Sorter, SorterError},
-};
+use crate::destination::deferred::End;
+use crate::destination::facts::Rules;
+use crate::destination::tree::{Place, Tree};
+use crate::digest::Digest;
+use crate::item::{Item, Kind, LinkGroup};
+use crate::printable::Printable;
+use crate::sorter::{Sorter, SorterError};
 
 /// Names of files with several names that are remembered for linking; beyond it the rest of the
 /// names get copies.

@@ -2,13 +2,9 @@
 
 use std::{error::Error, thread};
 
-use crate::{
-    cancel::Cancel,
-    pipeline::{
-        Flow, Settings,
-        ring::{Over, Ring},
-    },
-};
+use crate::cancel::Cancel;
+use crate::pipeline::ring::{Over, Ring};
+use crate::pipeline::{Flow, Settings};
 
 /// What reading into a slot came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

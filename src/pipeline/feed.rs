@@ -16,15 +16,11 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use rustix::fs::Advice;
 
-use crate::{
-    cancel::Cancel,
-    digest::Digest,
-    pipeline::{
-        Counters, Flow, Settings,
-        ring::{Message, Over, Ring, Slot},
-    },
-    printable::Printable,
-};
+use crate::cancel::Cancel;
+use crate::digest::Digest;
+use crate::pipeline::ring::{Message, Over, Ring, Slot};
+use crate::pipeline::{Counters, Flow, Settings};
+use crate::printable::Printable;
 
 /// After so many bytes the page cache is told to forget them, so that a job does not push the
 /// machine's working set out of memory.

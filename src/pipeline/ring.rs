@@ -6,10 +6,8 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    cancel::Cancel,
-    pipeline::{Counters, Settings},
-};
+use crate::cancel::Cancel;
+use crate::pipeline::{Counters, Settings};
 
 /// Slots begin on a page, so that the kernel can hand them to a device without copying.
 const PAGE: usize = 4096;

@@ -4,10 +4,8 @@ use std::{collections::HashMap, fs};
 
 use rustix::fs::{FileType, Stat};
 
-use crate::{
-    clock::Timestamp,
-    item::{Item, Key, Kind, LinkGroup, Listed, Posix, Token, Version, Xattr},
-};
+use crate::clock::Timestamp;
+use crate::item::{Item, Key, Kind, LinkGroup, Listed, Posix, Token, Version, Xattr};
 
 /// Names of users and groups by number, as `/etc/passwd` and `/etc/group` have them. Accounts from
 /// a network directory keep their numbers only.

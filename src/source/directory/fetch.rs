@@ -11,14 +11,11 @@ use std::{
 
 use crossbeam_channel::Sender;
 
-use crate::{
-    cancel::Cancel,
-    item::Listed,
-    source::{
-        Sink, SourceError,
-        directory::{DirectorySource, read::Reader},
-    },
-};
+use crate::cancel::Cancel;
+use crate::item::Listed;
+use crate::source::directory::DirectorySource;
+use crate::source::directory::read::Reader;
+use crate::source::{Sink, SourceError};
 
 /// Fewest and most files read at once. More than the cores, so that disks with latency are kept
 /// busy; few, so that disks with heads are not torn about.

@@ -24,13 +24,11 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{
-    cancel::Cancel,
-    clock::Clock,
-    item::Listed,
-    printable::Printable,
-    source::{Findings, Sink, Source, SourceError, Stop},
-};
+use crate::cancel::Cancel;
+use crate::clock::Clock;
+use crate::item::Listed;
+use crate::printable::Printable;
+use crate::source::{Findings, Sink, Source, SourceError, Stop};
 
 /// What of a directory tree is archived, and how it is read.
 #[derive(Clone, Debug)]

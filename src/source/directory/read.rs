@@ -12,22 +12,15 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{
-    cancel::Cancel,
-    digest::RANGE,
-    item::{Extent, Item, Key, Kind, Listed, Xattr},
-    source::{
-        Finding, Outcome, Problem, Sink, SinkError, SourceError,
-        directory::{
-            DirectorySource,
-            attributes::{Attributes, Of},
-            extents,
-            facts::{self, Stamp},
-            paths::{self, DIRECTORY, Directories},
-        },
-    },
-    volume::manifest::Part,
-};
+use crate::cancel::Cancel;
+use crate::digest::RANGE;
+use crate::item::{Extent, Item, Key, Kind, Listed, Xattr};
+use crate::source::directory::attributes::{Attributes, Of};
+use crate::source::directory::facts::{self, Stamp};
+use crate::source::directory::paths::{self, DIRECTORY, Directories};
+use crate::source::directory::{DirectorySource, extents};
+use crate::source::{Finding, Outcome, Problem, Sink, SinkError, SourceError};
+use crate::volume::manifest::Part;
 
 /// How often a file that changes while it is read is read.
 const TRIES: u32 = 3;

@@ -17,18 +17,12 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{
-    cancel::Cancel,
-    item::{Key, Kind, Listed, Version},
-    sorter::{Sorted, Sorter},
-    source::{
-        Finding, Findings, Problem, SourceError, Stop,
-        directory::{
-            DirectorySource, facts,
-            paths::{self, DIRECTORY},
-        },
-    },
-};
+use crate::cancel::Cancel;
+use crate::item::{Key, Kind, Listed, Version};
+use crate::sorter::{Sorted, Sorter};
+use crate::source::directory::paths::{self, DIRECTORY};
+use crate::source::directory::{DirectorySource, facts};
+use crate::source::{Finding, Findings, Problem, SourceError, Stop};
 
 /// Names held in memory over all directories that are open, in bytes.
 const MEMORY_BYTES: usize = 16 << 20;
