@@ -150,7 +150,7 @@ pub(crate) fn read(drive: &mut Drive, length: usize) -> Result<Met, DriveError> 
 pub(crate) fn read_all(drive: &mut Drive) -> Vec<Met> {
     let mut all = Vec::new();
     loop {
-        match read(drive, 1 << 20).unwrap() {
+        match read(drive, 512 << 10).unwrap() {
             Met::EndOfData => return all,
             met @ (Met::Block(_) | Met::LongBlock(_) | Met::Filemark) => all.push(met),
         }
