@@ -26,8 +26,14 @@ fn make(dir: &Path) -> Result<(), Box<dyn Error>> {
             settings: Settings::default(),
         },
     )?;
-    for barcode in ["VMT001L8", "VMT002L8", "VMT003L8"] {
-        library.add_cartridge(barcode.parse()?, Generation::Lto8, 64 << 20)?;
+    for (barcode, capacity) in [
+        ("VMT001L8", 64 << 20),
+        ("VMT002L8", 64 << 20),
+        ("VMT003L8", 64 << 20),
+        ("VMT004L8", 20_000_000_000),
+        ("TST001L8", 256 << 20),
+    ] {
+        library.add_cartridge(barcode.parse()?, Generation::Lto8, capacity)?;
     }
     library.change_cartridge("VMT003L8".parse()?, |cartridge| cartridge.write_protected = true)?;
     Ok(())

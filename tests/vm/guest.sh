@@ -2,7 +2,9 @@
 # Checks the program in the virtual machine: an emulated library behind the kernel's own st, sg and
 # ch, with udev and the project's rules, beside mt, mtx and sg3_utils.
 #
-# usage: guest.sh [CHECK…]     TAPEVAULT and the variables that end in _TESTS name the executables
+# usage: guest.sh [CHECK…]
+#
+# TAPEVAULT, S3_SERVER and the variables that end in _TESTS name the executables.
 #
 # Each check is a function `check_NAME`. They run in the order of the list at the end.
 set -u
@@ -40,6 +42,17 @@ run_check() {
 }
 
 kernel_test() { "$KERNEL_TESTS" --ignored --exact --test-threads 1 "$@"; }
+
+# The drivers keep their prose behind the kernel as they do in one process with the emulator.
+check_drivers() {
+    TAPEVAULT_TEST_CHANGER=$changer "$CHANGER_TESTS" --exact an_inventory_says_what_is_where
+    mtx -f "$changer" load "$(slot_of TST001L8)" 1
+    load_drive "$second"
+    TAPEVAULT_TEST_DRIVE=$second "$DRIVE_TESTS" --test-threads 1 loaded::
+    mt -f "$second" unlock
+    mt -f "$second" offline
+    mtx -f "$changer" unload "$(free_slot)" 1
+}
 
 # As a user without any privilege but the groups named.
 as_nobody() {
@@ -177,12 +190,6 @@ check_transport() {
     kernel_test a_short_block_and_a_filemark_come_with_sense_and_length reopening_rewinds
 }
 
-# The drivers keep their prose behind the kernel as they do in one process with the emulator.
-check_drivers() {
-    TAPEVAULT_TEST_DRIVE=$drive "$DRIVE_TESTS" --test-threads 1 loaded::
-    TAPEVAULT_TEST_CHANGER=$changer "$CHANGER_TESTS" --exact an_inventory_says_what_is_where
-}
-
 # The process that is the drive stops answering, as a drive does behind a pulled cable.
 check_lost_reply() {
     TAPEVAULT_SERVER=$(cat "$work/drive0.pid") kernel_test a_command_that_outlives_its_time_has_an_unknown_fate
@@ -219,7 +226,7 @@ check_served_anew() {
     mt -f "$drive" tell
 }
 
-checks=(nodes names empty load inquiry status protection logs changer tar full transport drivers lost_reply privilege units served_anew)
+checks=(nodes names empty load inquiry status protection logs changer tar full transport lost_reply drivers privilege units served_anew)
 
 mkdir -p "$work"
 make_library || { echo "FAIL the library was not attached"; exit 1; }
