@@ -249,6 +249,23 @@ mod tests {
     }
 
     #[test]
+    fn whoever_pays_says_so_in_each_request() {
+        let mut bucket = bucket(None, Style::Path).unwrap();
+        let paying = |request: Request| {
+            request
+                .headers
+                .iter()
+                .any(|(name, value)| name == "x-amz-request-payer" && value == "requester")
+        };
+        let key = Key::from("k");
+        assert!(!paying(bucket.get(&key, &[])));
+        bucket.settings.requester_pays = true;
+        assert!(paying(bucket.get(&key, &[])));
+        assert!(paying(bucket.head(&key, &[])));
+        assert!(paying(bucket.list(&[])));
+    }
+
+    #[test]
     fn an_endpoint_is_scheme_and_host() {
         for endpoint in
             ["127.0.0.1:9", "ftp://h", "http://h/path", "http://u:p@h", "http://", "https://h?x=1"]

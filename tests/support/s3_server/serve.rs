@@ -44,6 +44,8 @@ pub(crate) enum Fault {
     Redirect(&'static str),
     /// Only so many bytes of the body come, then the connection is closed.
     Cut(usize),
+    /// Only so many bytes of the body come, then nothing for so long.
+    Stall(usize, Duration),
     /// The byte at this place of the body is another one.
     Flip(usize),
     /// The answer waits.
@@ -227,6 +229,9 @@ impl Shared {
                 Answer::refusal(301, "PermanentRedirect").with("x-amz-bucket-region", region)
             }
             Some(Fault::Cut(after)) => Answer { cut: Some(after), ..self.route(request) },
+            Some(Fault::Stall(after, lingers)) => {
+                Answer { cut: Some(after), lingers, ..self.route(request) }
+            }
             Some(Fault::Flip(at)) => {
                 let mut answer = self.route(request);
                 if let Some(byte) = answer.body.get_mut(at) {

@@ -1,6 +1,11 @@
 //! HTTP/1.1 as far as an S3 client uses it.
 
-use std::io::{self, BufRead, Read, Write};
+use std::{
+    io::{self, BufRead, Read, Write},
+    time::Duration,
+};
+
+use tapevault::clock::{Clock, SystemClock};
 
 /// A request, its target still encoded.
 #[derive(Clone, Debug)]
@@ -21,6 +26,8 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
     /// How many bytes of the body are sent before the connection is closed, if not all.
     pub(crate) cut: Option<usize>,
+    /// How long the connection stays open after the cut.
+    pub(crate) lingers: Duration,
 }
 
 impl Request {
@@ -84,7 +91,7 @@ impl Request {
 
 impl Answer {
     pub(crate) fn new(status: u16, body: Vec<u8>) -> Self {
-        Self { status, headers: Vec::new(), body, cut: None }
+        Self { status, headers: Vec::new(), body, cut: None, lingers: Duration::ZERO }
     }
 
     /// A refusal as S3 words it.
@@ -121,7 +128,11 @@ impl Answer {
         let sent = self.cut.unwrap_or(usize::MAX).min(self.body.len());
         to.write_all(&self.body[..sent])?;
         to.flush()?;
-        Ok(sent == self.body.len())
+        let whole = sent == self.body.len();
+        if !whole {
+            SystemClock::new().sleep(self.lingers);
+        }
+        Ok(whole)
     }
 }
 

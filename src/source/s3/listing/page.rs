@@ -352,6 +352,20 @@ mod tests {
         assert_eq!(parse(b"<html></html>").unwrap_err(), "something else than a listing page");
     }
 
+    #[test]
+    fn a_page_cut_anywhere_is_refused() {
+        let page = format!(
+            "<?xml version=\"1.0\"?><ListBucketResult><KeyCount>2</KeyCount>{}{}\
+             <IsTruncated>false</IsTruncated></ListBucketResult>",
+            entry("Contents", "a&amp;b"),
+            entry("Contents", "c"),
+        );
+        parse(page.as_bytes()).unwrap();
+        for cut in 0..page.len() {
+            parse(&page.as_bytes()[..cut]).expect_err("it is not whole");
+        }
+    }
+
     proptest! {
         #[test]
         fn every_key_survives_the_encoding(key in prop::collection::vec(any::<u8>(), 0..64)) {

@@ -327,6 +327,10 @@ impl Delivery<'_> {
     /// The item, with its tags.
     fn describe(&self, listed: &Listed, head: Head) -> Result<Item, Trouble> {
         let mut facts = head.facts;
+        if !listed.version.is_none() {
+            // The item has it.
+            facts.headers.remove("x-amz-version-id");
+        }
         let ask = match (self.bucket.settings.tags, head.tags) {
             (Tags::Never, _) | (Tags::Counted, Some(0)) => false,
             // A GET that says nothing means none; a HEAD of some services never says.
