@@ -184,6 +184,10 @@ impl Destination {
     /// already, if it has: same link group, same digest. `None` when it has not, or the file system
     /// makes no such link: then the item needs its bytes, by [`Destination::create`].
     ///
+    /// The digest only guards against numbers that mean another file in another run: of an item in
+    /// parts it is any digest that the parts' determine. Names that are linked once all content is
+    /// in its place need no bytes from tape at all.
+    ///
     /// # Errors
     ///
     /// When something is there already, or it cannot be made.
