@@ -71,6 +71,11 @@ was_end() {
     grep -q '^0+0 records in' "$work/dd" && [ "$(cat "$work/status")" = 0 ]
 }
 
+# Says that nothing after tape file $1 can be reached: the end of data is missing or damaged.
+cut_off() {
+    finding "cannot position $from before tape file $1: nothing from there on can be reached"
+}
+
 # Takes note of where the tape stands after tape file $1, and whether it could be read.
 delivered() {
     if [ "$(cat "$work/status")" = 0 ]; then
@@ -84,7 +89,7 @@ delivered() {
 list() {
     number=0
     while :; do
-        position "$number" || fail "cannot position $from before tape file $number"
+        position "$number" || { cut_off "$number"; break; }
         deliver "$number" | {
             "$tar" -tvf - >"$work/list" 2>"$work/errors"
             cat >/dev/null # so that dd reaches the filemark
@@ -154,7 +159,7 @@ walk() {
         *) into="$1/session-$session" ;;
         esac
         [ "$2" = discard ] && into="$1/tape-file-$number"
-        position "$number" || fail "cannot position $from before tape file $number"
+        position "$number" || { cut_off "$number"; break; }
         unpack "$number" "$into"
         if was_end; then
             rmdir "$into" 2>/dev/null
