@@ -2,6 +2,7 @@
 //! any call.
 
 mod disk;
+mod simulated;
 
 use std::{
     fmt,
@@ -9,7 +10,10 @@ use std::{
     path::Path,
 };
 
-pub use crate::staging::files::disk::Disk;
+pub use crate::staging::files::{
+    disk::Disk,
+    simulated::{Fault, Simulated},
+};
 
 /// The directories and files that staging keeps.
 pub trait Files: Send + Sync + fmt::Debug {
