@@ -208,7 +208,7 @@ impl Transport for Sg {
         let file = open_node(&self.device.node).map_err(TransportError::Unknown)?;
         match self.device.unit {
             // After a reset the kernel's driver answers nothing until it has moved the tape itself.
-            Unit::Tape => rewind(&file).map_err(TransportError::Unknown)?,
+            Unit::Tape => operate(&file, mt::Operation::Rewind).map_err(TransportError::Unknown)?,
             Unit::Changer => {}
         }
         self.file = Some(file);
@@ -218,8 +218,8 @@ impl Transport for Sg {
     fn last_act(&mut self, act: LastAct) -> Result<(), TransportError> {
         let file = self.file.as_ref().ok_or_else(closed)?;
         match (self.device.unit, act) {
-            (Unit::Tape, LastAct::Rewind) => rewind(file),
-            (Unit::Tape, LastAct::Unload) => mt::operate(file.as_fd(), mt::Operation::Unload),
+            (Unit::Tape, LastAct::Rewind) => operate(file, mt::Operation::Rewind),
+            (Unit::Tape, LastAct::Unload) => operate(file, mt::Operation::Unload),
             (Unit::Changer, LastAct::Rewind | LastAct::Unload) => Ok(()),
         }
         .map_err(TransportError::Unknown)
@@ -235,9 +235,10 @@ fn open_node(node: &Path) -> io::Result<File> {
         .open(node)
 }
 
-/// Rewinds through the kernel's driver. An empty drive is as rewound as it can be.
-fn rewind(file: &File) -> io::Result<()> {
-    match mt::operate(file.as_fd(), mt::Operation::Rewind) {
+/// Rewinds or unloads through the kernel's driver. A drive in which that saw no cartridge is as
+/// rewound and unloaded as the kernel's driver can make it.
+fn operate(file: &File, operation: mt::Operation) -> io::Result<()> {
+    match mt::operate(file.as_fd(), operation) {
         Err(error) if error.raw_os_error() == Some(libc::ENOMEDIUM) => Ok(()),
         result => result,
     }
