@@ -39,8 +39,6 @@ pub struct Drive {
     pub(super) alerts: Alerts,
     /// The key under which the drive is reserved.
     pub(super) reserved: Option<u64>,
-    /// Whether this process has prevented the removal of the cartridge.
-    pub(super) prevented: bool,
 }
 
 /// What the drive was found to be able to do; `None` is not tried yet.
@@ -259,23 +257,39 @@ impl Drive {
     }
 
     /// Gives the drive up: lets the cartridge go, ends the reservation, and leaves the last act to
-    /// the kernel driver, so that other programs see no stale state.
+    /// the kernel driver, so that other programs see no stale state. Without a cartridge there is
+    /// no such act.
     ///
     /// # Errors
     ///
     /// When one of these steps fails; those after it are not done.
     pub fn finish(mut self, act: LastAct) -> Result<(), DriveError> {
-        if self.prevented {
-            self.allow_removal()?;
-        }
+        self.allow_removal()?;
         self.release()?;
+        if self.state()? != MediumState::Ready {
+            return Ok(());
+        }
         self.transport.last_act(act).map_err(|source| {
             let fault = self.fault("last act", None, None);
             match source {
                 TransportError::Refused(_) => DriveError::Refused { fault, source },
                 TransportError::Unknown(_) => DriveError::Unknown { fault, source: Some(source) },
             }
-        })
+        })?;
+        self.make_sure_of(act)
+    }
+
+    /// A kernel driver that saw no cartridge when the node was opened does nothing about the one
+    /// that came since.
+    fn make_sure_of(&mut self, act: LastAct) -> Result<(), DriveError> {
+        if self.state()? != MediumState::Ready {
+            return Ok(());
+        }
+        match act {
+            LastAct::Unload => self.unload(),
+            LastAct::Rewind if self.position()?.at_beginning => Ok(()),
+            LastAct::Rewind => self.rewind().map(|_| ()),
+        }
     }
 }
 

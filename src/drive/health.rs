@@ -141,8 +141,16 @@ impl Drive {
         let Some(key) = self.reserved.take() else { return Ok(()) };
         let parameters =
             ReserveParameters { key, action_key: 0, persist_through_power_loss: false };
-        self.reserve_out(ReserveOutAction::Release, parameters)?;
-        self.reserve_out(ReserveOutAction::Register, parameters)?;
+        for action in [ReserveOutAction::Release, ReserveOutAction::Register] {
+            match self.reserve_out(action, parameters) {
+                Ok(_) => (),
+                // A reset or another initiator has ended it already.
+                Err(DriveError::Busy(fault)) => {
+                    warn!(drive = self.name, %fault, "the reservation was gone");
+                }
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 
@@ -164,18 +172,19 @@ impl Drive {
     /// As for any command.
     pub fn prevent_removal(&mut self) -> Result<(), DriveError> {
         self.issue_optional(&Command::PreventAllow { prevent: true }, Transfer::None)?;
-        self.prevented = true;
         Ok(())
     }
 
-    /// Lets the cartridge go.
+    /// Lets the cartridge go, also where a process that crashed kept it.
     ///
     /// # Errors
     ///
     /// As for any command.
     pub fn allow_removal(&mut self) -> Result<(), DriveError> {
-        self.issue_optional(&Command::PreventAllow { prevent: false }, Transfer::None)?;
-        self.prevented = false;
+        match self.issue_past_attentions(&Command::PreventAllow { prevent: false }) {
+            Ok(()) | Err(DriveError::Unsupported(_)) => (),
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 }

@@ -63,7 +63,6 @@ impl Drive {
             abilities: Abilities::default(),
             alerts: Alerts::default(),
             reserved: None,
-            prevented: false,
         };
         drive.identify()?;
         drive.state()?;
@@ -136,13 +135,9 @@ impl Drive {
                 }
                 Err(DriveError::NotReady(fault)) => {
                     self.next = None;
-                    let code = fault.sense.map(|sense| sense.code);
-                    return match code {
-                        Some(Code::INITIALIZING_COMMAND_REQUIRED) => Ok(MediumState::Unloaded),
-                        Some(Code::MANUAL_INTERVENTION_REQUIRED) => {
-                            Err(DriveError::NotReady(fault))
-                        }
-                        Some(_) | None => Ok(MediumState::Loading),
+                    return match fault.sense.and_then(|sense| not_ready(sense.code)) {
+                        Some(state) => Ok(state),
+                        None => Err(DriveError::NotReady(fault)),
                     };
                 }
                 Err(error) => return Err(error),
@@ -201,9 +196,8 @@ impl Drive {
     ///
     /// When something could not be written, or somebody else holds the cartridge in the drive.
     pub fn unload(&mut self) -> Result<(), DriveError> {
-        if self.prevented {
-            self.allow_removal()?;
-        }
+        // A process that crashed may have left the removal prevented.
+        self.allow_removal()?;
         self.load_unload(false)?;
         info!(drive = self.name, "unloaded");
         Ok(())
@@ -218,9 +212,15 @@ impl Drive {
             retension: false,
             load,
         };
+        self.issue_past_attentions(&command)
+    }
+
+    /// Sends a command to which it is all the same what happened before. The unit attentions that
+    /// it meets make the position unknown.
+    pub(super) fn issue_past_attentions(&mut self, command: &Command) -> Result<(), DriveError> {
         let mut attentions = 0;
         loop {
-            match self.issue(&command, Transfer::None) {
+            match self.issue(command, Transfer::None) {
                 Ok(_) => return Ok(()),
                 Err(DriveError::PositionLost(_)) if attentions < ATTENTIONS_LIMIT => {
                     attentions += 1;
@@ -238,7 +238,6 @@ impl Drive {
     /// When the device does not come back.
     pub fn recover(&mut self) -> Result<Option<Position>, DriveError> {
         self.next = None;
-        self.prevented = false;
         self.transport.reopen().map_err(|source| {
             let fault = self.fault("reopen", None, None);
             match source {
@@ -250,6 +249,18 @@ impl Drive {
             MediumState::Ready => self.position().map(Some),
             MediumState::Empty | MediumState::Unloaded | MediumState::Loading => Ok(None),
         }
+    }
+}
+
+/// The state that a drive which is not ready is in; `None` when waiting does not help.
+fn not_ready(code: Code) -> Option<MediumState> {
+    match code {
+        Code::INITIALIZING_COMMAND_REQUIRED => Some(MediumState::Unloaded),
+        Code::MANUAL_INTERVENTION_REQUIRED => None,
+        // Becoming ready, operations in progress, not self-configured yet.
+        Code { asc: 0x00 | 0x04 | 0x3E, .. } => Some(MediumState::Loading),
+        // Load failed, cartridge fault, cleaning failed.
+        _ => None,
     }
 }
 
@@ -269,4 +280,32 @@ fn kind_of(standard: &Standard) -> &'static str {
 fn height_of(product: &str) -> Height {
     let upper = product.to_ascii_uppercase();
     if upper.contains("-TD") { Height::Full } else { Height::Half }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_helps_only_a_drive_that_is_busy_with_itself() {
+        for (code, state) in [
+            (Code::INITIALIZING_COMMAND_REQUIRED, Some(MediumState::Unloaded)),
+            (Code::BECOMING_READY, Some(MediumState::Loading)),
+            (Code::NOT_READY, Some(MediumState::Loading)),
+            (Code::NOT_SELF_CONFIGURED, Some(MediumState::Loading)),
+            (Code::OPERATION_IN_PROGRESS, Some(MediumState::Loading)),
+            (Code::MANUAL_INTERVENTION_REQUIRED, None),
+            (Code::LOAD_OR_EJECT_FAILED, None),
+            (Code::CARTRIDGE_FAULT, None),
+        ] {
+            assert_eq!(not_ready(code), state, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn full_height_drives_are_known_by_their_product() {
+        assert_eq!(height_of("ULT3580-TD8"), Height::Full);
+        assert_eq!(height_of("ULTRIUM-HH8"), Height::Half);
+        assert_eq!(height_of("Ultrium 8-SCSI"), Height::Half);
+    }
 }

@@ -5,6 +5,7 @@ use tapevault::{
     emulator::{CommandKind, Effect, Fault, Settings, power_loss},
     position::ObjectNumber,
     scsi::log::alert::Alert,
+    transport::LastAct,
     unit::MIB,
 };
 
@@ -110,6 +111,17 @@ fn a_reset_loses_the_position_and_the_driver_does_not_write_at_the_beginning() {
     assert!(matches!(error, DriveError::PositionLost(_)), "{error}");
     let end = drive.locate_end_of_data().unwrap();
     assert_eq!(end.object, object(3));
+}
+
+#[test]
+fn after_a_reset_the_drive_is_given_up_as_ever() {
+    let place = place();
+    let fault = Fault::once(Effect::Reset(1)).at(CommandKind::Write);
+    let mut drive = under(&place, (1, 2), vec![fault]);
+    drive.reserve(7).unwrap();
+    drive.write_block(&block(0, BLOCK)).unwrap_err();
+    drive.finish(LastAct::Unload).unwrap();
+    place.library.pull_out(0).unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tapevault::{
-    drive::{Drive, DriveError, Filemark, MediumState, Preparation, Written},
+    drive::{Drive, DriveError, Filemark, Holding, MediumState, Preparation, Written},
     emulator::{self, Settings},
     scsi::{
         cdb::{Command, PageControl, ReserveOutAction, U24},
@@ -14,7 +14,7 @@ use tapevault::{
         },
         reservation::{EXCLUSIVE_ACCESS, ReserveParameters},
     },
-    transport::{Status, Transfer, Transport},
+    transport::{LastAct, Status, Transfer, Transport},
     unit::{ByteCount, MIB},
 };
 
@@ -314,6 +314,22 @@ fn a_prepared_drive_does_not_let_the_cartridge_go() {
     drive.prepare(&PREPARATION).unwrap();
     assert!(place.library.pull_out(0).is_err());
     drive.unload().unwrap();
+    place.library.pull_out(0).unwrap();
+}
+
+#[test]
+fn what_a_crashed_process_kept_in_the_drive_is_unloaded_by_the_next() {
+    let place = Place::new(Settings::default());
+    place.shelve(64 * MIB, |_| {});
+    place.library.push_in(0, barcode()).unwrap();
+    let mut drive = place.open();
+    drive.prepare(&PREPARATION).unwrap();
+    drive.reserve(7).unwrap();
+    drop(drive);
+    let mut drive = place.open();
+    assert_eq!(drive.reserve(7).unwrap(), Holding::Held);
+    drive.unload().unwrap();
+    drive.finish(LastAct::Rewind).unwrap();
     place.library.pull_out(0).unwrap();
 }
 

@@ -14,7 +14,7 @@ use crate::{
         mam::{Attribute, id},
         mode::{
             Parameters,
-            page::{MediumConfiguration, Page, Partitions},
+            page::{DeviceConfiguration, MediumConfiguration, Page, Partitions},
         },
     },
     unit::ByteCount,
@@ -97,7 +97,7 @@ impl Drive {
     ///
     /// As for any question.
     pub fn medium(&mut self) -> Result<Medium, DriveError> {
-        let list = self.mode_sense(0, None)?.unwrap_or_default();
+        let list = self.mode_header()?;
         let configuration = self.mode_page::<MediumConfiguration>()?;
         let partitions = self.mode_page::<Partitions>()?.map_or(0, |page| page.additional);
         let attributes = self.chip()?;
@@ -129,6 +129,15 @@ impl Drive {
             application: named.then_some(application),
             capacity: self.capacity()?,
         })
+    }
+
+    /// Header and block descriptor. Page 0 brings these alone; where it is some page of the vendor's
+    /// or none, they come with a page that every drive has.
+    fn mode_header(&mut self) -> Result<Parameters, DriveError> {
+        if let Some(list) = self.mode_sense(0, None)? {
+            return Ok(list);
+        }
+        Ok(self.mode_sense(DeviceConfiguration::CODE, None)?.unwrap_or_default())
     }
 
     /// Whether the cartridge is blank. The tape stands at the beginning afterwards.
