@@ -18,7 +18,7 @@ mod store;
 mod types;
 
 pub use find::{BadPattern, DigestPrefix, Glob, Hit, Pattern, Query};
-pub use members::Entries;
+pub use members::{Entries, Flaw};
 pub use runs::{Changes, Held, Rows, Snapshot};
 pub use store::{Catalog, CatalogError, SCHEMA};
 pub use types::*;

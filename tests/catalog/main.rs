@@ -3,9 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod figures;
 mod find;
 mod given;
 mod members;
 mod opening;
 mod runs;
 mod state;
+mod tables;

@@ -6,8 +6,12 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::catalog::{
     Pattern, Query,
-    find::search::Filter,
-    members::{GROUP, GROUP_BITS, bucket_members, buckets, required},
+    find::{
+        digests::{bucket_members, buckets},
+        search::Filter,
+        trigrams::required,
+    },
+    members::{GROUP, GROUP_BITS},
     store::Fault,
 };
 

@@ -1,8 +1,13 @@
 //! Search.
 
 mod candidates;
+mod digests;
 mod pattern;
 mod search;
+mod trigrams;
+
+pub(in crate::catalog) use digests::Pairs;
+pub(in crate::catalog) use trigrams::GroupText;
 
 pub use pattern::{BadPattern, DigestPrefix, Glob, Pattern};
 

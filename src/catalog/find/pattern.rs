@@ -5,7 +5,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt, str::FromStr};
 use globset::{GlobBuilder, GlobMatcher};
 use memchr::memmem;
 
-use crate::{catalog::members::fold, digest::Digest};
+use crate::{catalog::find::trigrams::fold, digest::Digest};
 
 /// What the key or the digest of a member looks like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use crate::{
     catalog::{
         Catalog, CatalogError, Segment,
-        members::{GROUP, GROUP_BITS, PACK, digests::Pairs, pack, trigrams::GroupText},
+        find::{GroupText, Pairs},
+        members::{GROUP, GROUP_BITS, PACK, pack},
         state::{note_time, segment_number, segments},
         store::Fault,
     },

@@ -1,23 +1,23 @@
 //! Members: immutable packs of manifest entries, and what finds a pack.
 
+mod check;
 mod columns;
-mod digests;
 mod facts;
 mod ingest;
 mod keys;
 mod pack;
 mod read;
-mod trigrams;
 
+pub use check::Flaw;
 pub use read::Entries;
 
-pub(in crate::catalog) use columns::{Damage, GROUP};
-pub(in crate::catalog) use digests::{bucket_members, buckets};
+pub(in crate::catalog) use columns::{
+    Damage, GROUP, Reader, Writer, length_of, put_varint, take, unzigzag, varint, zigzag,
+};
 pub(in crate::catalog) use ingest::{bounded_size, name_source};
 pub(in crate::catalog) use keys::Keys;
 pub(in crate::catalog) use pack::Pack;
 pub(in crate::catalog) use read::damaged;
-pub(in crate::catalog) use trigrams::{fold, required};
 
 /// Members in one pack.
 pub(in crate::catalog) const PACK: usize = 1024;
@@ -26,6 +26,7 @@ pub(in crate::catalog) const GROUP_BITS: u32 = 4;
 
 const _: () = assert!(PACK == GROUP << GROUP_BITS);
 
-fn text_of(bytes: &[u8]) -> Result<String, Damage> {
+/// Text that was stored as such.
+pub(in crate::catalog) fn text_of(bytes: &[u8]) -> Result<String, Damage> {
     String::from_utf8(bytes.to_vec()).map_err(|_| "text is not UTF-8")
 }

@@ -16,7 +16,8 @@ use crate::{
     position::{FileNumber, ObjectNumber},
 };
 
-const COLUMNS: &str = "SELECT s.id, v.id, c.object, c.file, c.session, c.state, c.since
+pub(in crate::catalog) const COLUMNS: &str =
+    "SELECT s.id, v.id, c.object, c.file, c.session, c.state, c.since
     FROM copy c JOIN segment s ON s.number = c.segment JOIN volume v ON v.number = c.volume";
 
 pub(in crate::catalog) fn word(state: CopyState) -> &'static str {
@@ -28,7 +29,9 @@ pub(in crate::catalog) fn word(state: CopyState) -> &'static str {
     }
 }
 
-fn copy_row(row: &rusqlite::Row<'_>) -> Result<SegmentCopy, rusqlite::Error> {
+pub(in crate::catalog) fn copy_row(
+    row: &rusqlite::Row<'_>,
+) -> Result<SegmentCopy, rusqlite::Error> {
     let state = match row.get_ref(5)?.as_str()? {
         "on-tape" => CopyState::OnTape,
         "verified" => CopyState::Verified,

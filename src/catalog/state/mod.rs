@@ -1,8 +1,10 @@
 //! The living tables: volumes, segments, copies, intents, sessions, evidence, events.
 
 pub(in crate::catalog) mod copies;
+mod merge;
 pub(in crate::catalog) mod segments;
 pub(in crate::catalog) mod sessions;
+mod tables;
 mod verification;
 pub(in crate::catalog) mod volumes;
 

@@ -11,7 +11,8 @@ use crate::{
     ident::{PoolName, SegmentId, SetId},
 };
 
-const COLUMNS: &str = "SELECT s.id, s.set_id, s.created, s.bytes, s.blocks, s.block_size, s.digest,
+pub(in crate::catalog) const COLUMNS: &str =
+    "SELECT s.id, s.set_id, s.created, s.bytes, s.blocks, s.block_size, s.digest,
     s.manifest_offset, s.manifest_bytes, s.members, s.staged, s.manifest_digest
     FROM segment s";
 

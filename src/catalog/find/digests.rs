@@ -4,7 +4,7 @@ use rusqlite::{Connection, Transaction};
 
 use crate::{
     catalog::{
-        members::columns::{Damage, put_varint, varint},
+        members::{Damage, put_varint, varint},
         store::Fault,
     },
     digest::Digest,
