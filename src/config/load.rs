@@ -207,8 +207,6 @@ fn check_devices(settings: &Settings) -> Result<(), Broken> {
             if settings.emulator.is_none() {
                 return broken(key, "is emulated, but there is no [emulator]");
             }
-        } else if settings.catalog.rehearsal {
-            return broken(key, "is a real drive, but the catalog is a rehearsal's");
         } else if !drive.device.starts_with('/') {
             return broken(key, "must be a path such as /dev/nst0, or emulated:0");
         }
@@ -270,7 +268,7 @@ mod tests {
             ("2 GiB", "1 GiB", "staging.budget is 1 GiB, but must be at least 2 GiB"),
             ("2 GiB", "lots", "\"lots\" is not an amount of data"),
             ("pool = \"rehearsal\"", "pool = \"rehersal\"", "names the pool rehersal"),
-            ("emulated:0", "/dev/nst0", "is a real drive, but the catalog is a rehearsal's"),
+            ("emulated:0", "nst0", "must be a path such as /dev/nst0"),
             ("type = \"directory\"", "type = \"dir\"", "unknown variant `dir`"),
         ] {
             assert!(good.contains(from), "{from}");
