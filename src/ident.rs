@@ -61,6 +61,13 @@ impl Barcode {
     }
 }
 
+impl From<Volser> for Barcode {
+    /// A barcode whose media identifier is not known.
+    fn from(volser: Volser) -> Self {
+        Self { volser, media: None }
+    }
+}
+
 impl FromStr for Volser {
     type Err = BadName;
 

@@ -2,6 +2,8 @@
 
 pub mod lifecycle;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -112,6 +114,32 @@ pub enum Custody {
     },
     /// Nothing is known (after a rebuild).
     Unknown,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Scratch => "scratch",
+            Self::Appendable => "appendable",
+            Self::Full => "full",
+            Self::Suspect => "suspect",
+            Self::Retired => "retired",
+            Self::Destroyed => "destroyed",
+        })
+    }
+}
+
+impl fmt::Display for Custody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InDrive { drive } => f.pad(&format!("in {drive}")),
+            Self::InLibrary { slot } => f.pad(&format!("library slot {slot}")),
+            Self::Unloaded => f.pad("unloaded"),
+            Self::Removed => f.pad("removed"),
+            Self::Vaulted { place } => f.pad(&format!("vaulted at {place}")),
+            Self::Unknown => f.pad("unknown"),
+        }
+    }
 }
 
 impl Custody {
