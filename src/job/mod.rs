@@ -1,4 +1,20 @@
 //! What the operator asked for, composed of everything below.
 
+pub mod adopt;
+pub mod archive;
+mod desk;
+mod error;
+pub mod export;
+pub mod findings;
 pub mod monitor;
+pub mod mount;
+pub mod rig;
 pub mod settings;
+pub mod sources;
+pub mod stock;
+mod tape;
+pub mod verify;
+pub mod write;
+
+pub use desk::Desk;
+pub use error::{JobError, Remedy};

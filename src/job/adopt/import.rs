@@ -1,0 +1,285 @@
+//! What was found on a tape, into the catalog.
+
+use std::{
+    collections::BTreeMap,
+    io::{BufReader, Seek},
+};
+
+use crate::{
+    catalog::{Commit, CopyRecord, Segment, Session},
+    digest::Digest,
+    drive::Medium,
+    ident::{SegmentId, SessionId},
+    job::{
+        JobError,
+        adopt::{Adoption, read::Index, walk::Found},
+        monitor::Event,
+        mount::Mounted,
+    },
+    media::{Custody, IndexPlace, Status, Volume},
+    position::{FileNumber, ObjectNumber},
+    volume::{
+        index::{Entries, IndexReader, Piece, RunReader, SegmentRow, SegmentState},
+        label::Label,
+        segment,
+    },
+};
+
+impl Adoption<'_> {
+    /// Takes a volume of ours that the catalog does not know: all of its indexes, and what no index
+    /// lists.
+    ///
+    /// # Errors
+    ///
+    /// When the drive or the catalog fail.
+    pub fn volume(
+        &mut self,
+        label: Label,
+        digest: Digest,
+        medium: Medium,
+    ) -> Result<Mounted, JobError> {
+        let failed = self.station.failed(None);
+        // The label's filemark is where all else begins.
+        self.station.drive.rewind().map_err(&failed)?;
+        let spaced = self.station.drive.space_filemarks(1).map_err(&failed)?;
+        let now = self.desk.clock.now();
+        let volume = Volume {
+            id: label.volume,
+            volser: label.volser,
+            barcode: label.barcode,
+            mam_serial: label.mam_serial,
+            pool: label.pool,
+            status: Status::Appendable,
+            custody: Custody::InDrive { drive: self.station.name.clone() },
+            custody_since: now,
+            density: medium.density,
+            worm: medium.worm,
+            emulated: label.emulated,
+            block_size: label.block_size,
+            capacity_bytes: capacity_of(&medium),
+            created: label.created,
+            protected_until: label.protected_until,
+            label_digest: digest,
+            end: spaced.position.object,
+            end_file: spaced.position.file,
+            last_index: None,
+            verified: None,
+        };
+        self.catalog.put_volume(&volume)?;
+        let volume = self.settle_end(volume)?;
+        self.desk.notice(format!("{} is in the catalog now", volume.volser));
+        Ok(Mounted { volume, medium })
+    }
+
+    /// Takes in what a walk found, up to `end`.
+    pub(super) fn take_in(
+        &mut self,
+        volume: Volume,
+        mut found: Found,
+        end: ObjectNumber,
+    ) -> Result<Volume, JobError> {
+        let segments = found.segments.len() as u64;
+        let mut adopted = 0;
+        for index in std::mem::take(&mut found.indexes) {
+            adopted += self.take_index(&volume, index)?;
+        }
+        self.take_unlisted(&volume, &found.segments, end)?;
+        if segments + adopted > 0 {
+            let segments = segments + adopted;
+            self.desk.tell(&Event::Adopted { volser: volume.volser, segments });
+        }
+        let end_file = self.file_at(&volume, end)?;
+        self.note_end(&volume, end, end_file)
+    }
+
+    /// Filemarks before `object`, as the drive counts them.
+    fn file_at(&mut self, volume: &Volume, object: ObjectNumber) -> Result<FileNumber, JobError> {
+        let failed = self.station.failed(Some(volume));
+        Ok(self.station.drive.locate(object).map_err(&failed)?.file)
+    }
+
+    fn take_index(&mut self, volume: &Volume, mut index: Index) -> Result<u64, JobError> {
+        let malformed = |what: String| JobError::Cartridge {
+            cartridge: volume.volser.to_string(),
+            what,
+            advice: "report it: the index agrees with its seal, and yet makes no sense".into(),
+            cause: None,
+        };
+        index.file.rewind().map_err(JobError::scratch("read an index"))?;
+        let mut reader = IndexReader::new(BufReader::new(&index.file))
+            .map_err(|error| malformed(error.to_string()))?;
+        let mut rows: BTreeMap<SegmentId, SegmentRow> = BTreeMap::new();
+        while let Some(piece) = reader.next_piece().map_err(|error| malformed(error.to_string()))? {
+            match piece {
+                Piece::Segments(all) => {
+                    rows = all.into_iter().map(|row| (row.segment, row)).collect();
+                }
+                Piece::Manifest(id) => {
+                    let Some(row) = rows.get(&id) else { continue };
+                    let entries =
+                        Entries::new(&mut reader).map_err(|error| malformed(error.to_string()))?;
+                    let mut damage = None;
+                    let mut entries = entries.map_while(|entry| {
+                        entry.map_err(|error| damage = Some(error.to_string())).ok()
+                    });
+                    self.catalog.add_segment(&segment_of(row), &mut entries)?;
+                    if let Some(what) = damage {
+                        return Err(malformed(what));
+                    }
+                }
+                Piece::Run(_) => {
+                    let run = RunReader::new(&mut reader)
+                        .map_err(|error| malformed(error.to_string()))?;
+                    let header = run.header().clone();
+                    let mut damage = None;
+                    let mut changes = run.map_while(|change| {
+                        change.map_err(|error| damage = Some(error.to_string())).ok()
+                    });
+                    self.catalog.apply_delta(&header.run, header.base, &mut changes)?;
+                    if let Some(what) = damage {
+                        return Err(malformed(what));
+                    }
+                    self.catalog.record_indexed_runs(volume.id, &[header.run.id])?;
+                }
+                Piece::Tables => {
+                    let tables = zstd::Decoder::new(&mut reader)
+                        .map_err(JobError::scratch("read the snapshot of the tables"))?;
+                    std::io::copy(&mut BufReader::new(tables), &mut std::io::sink()).ok();
+                }
+            }
+        }
+        drop(reader);
+        self.commit_index(volume, &index, &rows)
+    }
+
+    /// Records the copies that an index lists, and the index. Says how many they are.
+    fn commit_index(
+        &mut self,
+        volume: &Volume,
+        index: &Index,
+        rows: &BTreeMap<SegmentId, SegmentRow>,
+    ) -> Result<u64, JobError> {
+        let mut copies: BTreeMap<SessionId, Vec<CopyRecord>> = BTreeMap::new();
+        let mut adopted = 0;
+        for row in rows.values().filter(|row| row.state == SegmentState::Whole) {
+            let known = self.catalog.segment(row.segment)?.is_some();
+            // Its session's index is lost: its own manifest says what it holds.
+            if !known && let Err(what) = self.take_segment(volume, row.object, row.blocks)? {
+                self.finding(volume, what);
+                continue;
+            }
+            let held = self.catalog.copies(row.segment)?;
+            if held.iter().any(|copy| copy.volume == volume.id && copy.state.is_good()) {
+                continue;
+            }
+            adopted += 1;
+            copies.entry(row.session).or_default().push(CopyRecord {
+                segment: row.segment,
+                object: row.object,
+                file: row.file,
+            });
+        }
+        copies.entry(index.header.session).or_default();
+        let place = IndexPlace {
+            object: index.object,
+            file: index.number,
+            seal: index.seal,
+            session: index.header.session,
+        };
+        for (session, copies) in copies {
+            let own = session == index.header.session;
+            let set = rows.values().find(|row| row.session == session).map(|row| row.set);
+            if self.catalog.session(session)?.is_none() || own {
+                self.catalog.put_session(&Session {
+                    id: session,
+                    volume: volume.id,
+                    set: set.unwrap_or_default(),
+                    drive: String::new(),
+                    started: index.header.created,
+                    ended: Some(index.header.created),
+                    index: own.then_some(place),
+                })?;
+            }
+            self.catalog.commit(&Commit {
+                volume: volume.id,
+                session,
+                copies: &copies,
+                end: index.object.after(index.objects),
+                end_file: FileNumber(index.number.0 + 1),
+                index: own.then_some(place),
+                at: index.header.created,
+            })?;
+        }
+        Ok(adopted)
+    }
+
+    fn finding(&self, volume: &Volume, what: String) {
+        self.desk.ledger.note(1);
+        self.desk.tell(&Event::VolumeFinding { volser: volume.volser, what });
+    }
+
+    /// Segments that were flushed but never indexed: their own manifests say what they hold.
+    fn take_unlisted(
+        &mut self,
+        volume: &Volume,
+        found: &[(segment::Trailer, ObjectNumber)],
+        end: ObjectNumber,
+    ) -> Result<(), JobError> {
+        let Some((first, _)) = found.first() else { return Ok(()) };
+        let mut copies = Vec::new();
+        for (trailer, object) in found {
+            if self.catalog.segment(trailer.segment)?.is_none()
+                && let Err(what) = self.take_segment(volume, *object, trailer.blocks)?
+            {
+                self.finding(volume, what);
+                continue;
+            }
+            let file = self.file_at(volume, *object)?;
+            copies.push(CopyRecord { segment: trailer.segment, object: *object, file });
+        }
+        let (session, now) = (SessionId::new(), self.desk.clock.now());
+        self.catalog.put_session(&Session {
+            id: session,
+            volume: volume.id,
+            set: first.set,
+            drive: self.station.describe(),
+            started: now,
+            ended: None,
+            index: None,
+        })?;
+        let end_file = self.file_at(volume, end)?;
+        self.catalog.commit(&Commit {
+            volume: volume.id,
+            session,
+            copies: &copies,
+            end,
+            end_file,
+            index: None,
+            at: now,
+        })?;
+        Ok(())
+    }
+}
+
+/// Native capacity, as far as the drive says.
+pub(in crate::job) fn capacity_of(medium: &Medium) -> u64 {
+    let capacity = medium.capacity.as_ref();
+    capacity.map_or(0, |known| known.maximum.unwrap_or(known.remaining).0)
+}
+
+fn segment_of(row: &SegmentRow) -> Segment {
+    Segment {
+        id: row.segment,
+        set: row.set,
+        created: row.created,
+        bytes: row.blocks * u64::from(row.block_size),
+        blocks: row.blocks,
+        block_size: row.block_size,
+        digest: row.digest,
+        manifest_offset: row.manifest_offset,
+        manifest_bytes: row.manifest_bytes,
+        manifest_digest: row.manifest_digest,
+        members: row.members,
+        staged: false,
+    }
+}

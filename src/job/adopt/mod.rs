@@ -1,0 +1,181 @@
+//! Taking into the catalog what a volume has: after a crash, and when the catalog is older than
+//! the tape or gone.
+//!
+//! The tape is read from its end: the final block of each tape file says what it is and where it
+//! begins, up to an index that the catalog knows or the first of the chain. No member data is read,
+//! except of segments that no index lists.
+
+mod import;
+mod read;
+mod walk;
+
+pub(in crate::job) use import::capacity_of;
+
+use std::collections::BTreeSet;
+
+use crate::{
+    catalog::Catalog,
+    drive::DriveError,
+    ident::SegmentId,
+    job::{Desk, JobError, monitor::Event, rig::Station, tape::Ending},
+    media::{Status, Volume},
+    position::{FileNumber, ObjectNumber, Position},
+};
+
+/// Works on the volume that is in the drive.
+#[derive(Debug)]
+pub struct Adoption<'a> {
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// The drive.
+    pub station: &'a mut Station,
+    /// Time, monitor, counts, findings.
+    pub desk: &'a Desk,
+    /// What staging holds: an unfinished copy of it on the tape may be written over.
+    pub staged: BTreeSet<SegmentId>,
+}
+
+/// Where a tape ends, against what the catalog says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// As the catalog says.
+    Agrees,
+    /// Further on: there is something that the catalog does not know.
+    Longer,
+    /// Before: something that was committed is not there.
+    Shorter,
+}
+
+fn compare(known: ObjectNumber, found: ObjectNumber) -> End {
+    match found.cmp(&known) {
+        std::cmp::Ordering::Equal => End::Agrees,
+        std::cmp::Ordering::Greater => End::Longer,
+        std::cmp::Ordering::Less => End::Shorter,
+    }
+}
+
+impl Adoption<'_> {
+    /// Compares where the volume in the drive ends with the catalog, adopts what is new, and says
+    /// where the next append begins. The volume's status says whether there may be one.
+    ///
+    /// # Errors
+    ///
+    /// When the drive or the catalog fail.
+    pub fn settle_end(&mut self, volume: Volume) -> Result<Volume, JobError> {
+        let failed = self.station.failed(Some(&volume));
+        let end = match self.station.drive.locate_end_of_data() {
+            Ok(end) => end,
+            Err(DriveError::EndOfDataMissing(_)) => return self.without_end(volume),
+            Err(error) => return Err(failed(error)),
+        };
+        match compare(volume.end, end.object) {
+            End::Agrees => {
+                self.withdraw_intents(&volume)?;
+                Ok(volume)
+            }
+            End::Longer => self.longer(volume, end),
+            End::Shorter => self.shorter(volume, end),
+        }
+    }
+
+    /// There is more than the catalog knows: complete segments are adopted, an unfinished one of
+    /// ours is written over, anything else closes the volume.
+    fn longer(&mut self, volume: Volume, end: Position) -> Result<Volume, JobError> {
+        let failed = self.station.failed(Some(&volume));
+        let mut end_object = end.object;
+        let mut unfinished = false;
+        // A tape file without its filemark, or one whose last block is no trailer, comes last.
+        let before = crate::job::tape::ending_before(&mut self.station.drive, end_object);
+        if !matches!(before.map_err(&failed)?, Ending::Filemark) {
+            let spaced = {
+                self.station.drive.locate_end_of_data().map_err(&failed)?;
+                self.station.drive.space_filemarks(-1).map_err(&failed)?
+            };
+            end_object = spaced.position.object.after(1);
+            unfinished = true;
+        }
+        let found = self.walk(&volume, end_object)?;
+        let unfinished = unfinished || found.unfinished;
+        let known_end = volume.end;
+        let volume = self.take_in(volume, found, end_object)?;
+        if unfinished {
+            let ours = self.catalog.intents()?.into_iter().any(|intent| {
+                intent.volume == volume.id
+                    && (intent.object == volume.end || intent.object == known_end)
+                    && self.staged.contains(&intent.segment)
+            });
+            if !ours {
+                return self.close(volume, "it ends in something that was not finished here");
+            }
+        }
+        self.withdraw_intents(&volume)?;
+        Ok(volume)
+    }
+
+    /// Something that was committed is not there.
+    fn shorter(&mut self, volume: Volume, end: Position) -> Result<Volume, JobError> {
+        self.desk.ledger.note(1);
+        self.desk.tell(&Event::VolumeFinding {
+            volser: volume.volser,
+            what: format!(
+                "it ends at object {}, but {} were committed: what lies beyond is lost",
+                end.object, volume.end
+            ),
+        });
+        for copy in self.catalog.copies_on(volume.id)? {
+            let blocks = self.catalog.segment(copy.segment)?.map_or(0, |segment| segment.blocks);
+            if copy.object.after(blocks) > end.object {
+                let now = self.desk.clock.now();
+                self.catalog.set_copy_state(
+                    copy.segment,
+                    copy.volume,
+                    (crate::catalog::CopyState::Bad, now),
+                )?;
+            }
+        }
+        self.close(volume, "it ends before what was committed")
+    }
+
+    /// The tape has no end of data, as after a power loss: it is readable up to the last flush. What
+    /// was committed before is there; what came after was never called written.
+    fn without_end(&mut self, volume: Volume) -> Result<Volume, JobError> {
+        self.desk.notice(format!(
+            "{} has no end of data, as after a power loss: writing goes on behind what was committed",
+            volume.volser
+        ));
+        self.withdraw_intents(&volume)?;
+        Ok(volume)
+    }
+
+    fn withdraw_intents(&mut self, volume: &Volume) -> Result<(), JobError> {
+        for intent in self.catalog.intents()? {
+            if intent.volume == volume.id {
+                self.catalog.withdraw(intent.id)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, volume: Volume, why: &str) -> Result<Volume, JobError> {
+        let volume =
+            self.desk.change_volume(self.catalog, volume.id, "volume.settled", |volume| {
+                if matches!(volume.status, Status::Scratch | Status::Appendable | Status::Full) {
+                    volume.status = Status::Suspect;
+                }
+            })?;
+        self.desk.tell(&Event::VolumeClosed { volser: volume.volser, why });
+        Ok(volume)
+    }
+
+    fn note_end(
+        &mut self,
+        volume: &Volume,
+        object: ObjectNumber,
+        file: FileNumber,
+    ) -> Result<Volume, JobError> {
+        self.desk.change_volume(self.catalog, volume.id, "volume.settled", |volume| {
+            volume.end = object;
+            volume.end_file = file;
+        })
+    }
+}

@@ -1,0 +1,383 @@
+//! The main job: list, plan, fetch, seal, write, flush, commit, verify, eject; or one half of it.
+
+use std::{
+    fs,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    catalog::{Catalog, CatalogError, Mode},
+    ident::{JobName, SegmentId, SetId, SourceName, VolumeId},
+    job::{
+        Desk, JobError,
+        export::{Export, SourcePlan},
+        findings::Tally,
+        monitor::{Counters, Event},
+        rig::{self, Left, Station},
+        settings::{JobSettings, Settings},
+        sources,
+        verify::{self, Scope},
+        write::{Afterwards, NoSupply, Supply, Write},
+    },
+    media::lifecycle,
+    source::Source,
+    staging::{self, Staging, Store, World, files::Disk},
+};
+
+/// Which half of the way is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// All of it.
+    Both,
+    /// List, plan, fetch, seal. Opens no device.
+    Export,
+    /// Write, flush, commit, verify, eject. Opens no socket.
+    Write,
+}
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The job.
+    pub job: JobName,
+    /// Which half of it.
+    pub half: Half,
+    /// Copies, instead of what the settings say.
+    pub copies: Option<u8>,
+    /// The drive, instead of the only one.
+    pub drive: Option<String>,
+    /// Whether to plan only.
+    pub dry_run: bool,
+}
+
+/// Opens the catalog of the settings, and makes it when there is none: the next job adopts what the
+/// tapes have.
+///
+/// # Errors
+///
+/// When it cannot be opened, or is of the other mode than the settings say.
+pub fn open_catalog(settings: &Settings, desk: &Desk) -> Result<Catalog, JobError> {
+    let path = &settings.catalog.path;
+    let mode = if settings.catalog.rehearsal { Mode::Rehearsal } else { Mode::Real };
+    let catalog = match Catalog::open(path) {
+        Err(CatalogError::Missing { .. }) => {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder).map_err(JobError::file("make", folder))?;
+            }
+            desk.notice(format!("there is no catalog at {}: a new one is made", path.display()));
+            Catalog::create(path, mode, &*desk.clock)?
+        }
+        opened => opened?,
+    };
+    if catalog.mode() != mode {
+        let (is, says) = match mode {
+            Mode::Rehearsal => ("for real cartridges", "a rehearsal"),
+            Mode::Real => ("a rehearsal's", "not a rehearsal"),
+        };
+        return Err(JobError::Request {
+            what: format!("catalog {} is {is}, but the config says {says}", path.display()),
+            advice: Some("check catalog.path and catalog.rehearsal".into()),
+        });
+    }
+    Ok(catalog)
+}
+
+/// Refuses to go on with a clock that the catalog's newest event contradicts.
+///
+/// # Errors
+///
+/// [`JobError::Clock`] then.
+pub fn check_clock(catalog: &Catalog, desk: &Desk) -> Result<(), JobError> {
+    lifecycle::plausible(desk.clock.now(), catalog.newest_event()?).map_err(JobError::Clock)
+}
+
+/// Runs a job.
+///
+/// # Errors
+///
+/// What ended it early. Run again, it goes on where it stopped.
+pub fn run(settings: &Settings, request: &Request, desk: &Desk) -> Result<Tally, JobError> {
+    let job = settings.jobs.get(&request.job).ok_or_else(|| JobError::Request {
+        what: format!("there is no job {} in the config", request.job),
+        advice: settings.jobs.keys().next().map(|name| format!("there is `{name}`, for one")),
+    })?;
+    desk.tell(&Event::JobStarted { job: request.job.as_str(), pool: Some(&job.pool) });
+    let catalog = open_catalog(settings, desk)?;
+    check_clock(&catalog, desk)?;
+    let archive = Archive { settings, job, request, catalog: &catalog, desk };
+    let outcome = archive.run();
+    let tally = desk.ledger.tally();
+    let word = match &outcome {
+        Ok(()) if tally.is_clean() => "done",
+        Ok(()) => "done-with-findings",
+        Err(JobError::Stopped) => "stopped",
+        Err(_) => "failed",
+    };
+    desk.tell(&Event::JobEnded {
+        job: request.job.as_str(),
+        outcome: word,
+        losses: tally.losses,
+        findings: tally.findings,
+    });
+    outcome.map(|()| tally)
+}
+
+/// A source with its name.
+type NamedSource = (SourceName, Box<dyn Source>);
+
+struct Archive<'a> {
+    settings: &'a Settings,
+    job: &'a JobSettings,
+    request: &'a Request,
+    catalog: &'a Catalog,
+    desk: &'a Desk,
+}
+
+impl Archive<'_> {
+    fn run(&self) -> Result<(), JobError> {
+        let staging_dir = &self.settings.staging.dir;
+        fs::create_dir_all(staging_dir).map_err(JobError::file("make", staging_dir))?;
+        match self.request.half {
+            Half::Write => self.write(&NoSupply),
+            Half::Export | Half::Both => self.export(),
+        }
+    }
+
+    fn set(&self) -> SetId {
+        SetId::new()
+    }
+
+    fn export(&self) -> Result<(), JobError> {
+        let sources = self.sources()?;
+        let set = self.set();
+        let (staging, recovered) = Staging::open(self.staging_settings()?, set, self.world())?;
+        if recovered.members > 0 {
+            self.desk.notice(format!(
+                "{} items of an interrupted job are taken up again",
+                recovered.members
+            ));
+        }
+        let staging = Arc::new(staging);
+        let export = Export {
+            sources: &sources,
+            catalog: self.catalog,
+            staging: &staging,
+            set,
+            desk: self.desk,
+        };
+        export.take_up()?;
+        let plans = export.plan()?;
+        self.announce(&plans);
+        if self.request.dry_run {
+            return Ok(());
+        }
+        if self.request.half == Half::Export {
+            export.run(&plans, &|| {})?;
+            return Ok(());
+        }
+        let supply = Exporting::new(&staging, self.desk);
+        thread::scope(|scope| {
+            let exporting = scope.spawn(|| {
+                let exported = export.run(&plans, &|| supply.sealed());
+                supply.end();
+                exported
+            });
+            let written = self.write(&supply);
+            if written.is_err() {
+                // Nobody frees room any more, so the export ends, too.
+                self.desk.cancel.set();
+                staging.close();
+            }
+            let exported = exporting.join().expect("the export does not panic");
+            match (written, exported) {
+                (Ok(()), Ok(_)) => Ok(()),
+                (Err(error), _) | (Ok(()), Err(error)) => Err(error),
+            }
+        })
+    }
+
+    fn sources(&self) -> Result<Vec<NamedSource>, JobError> {
+        let open =
+            |name: &SourceName| Ok((name.clone(), sources::open(name, self.settings, self.desk)?));
+        self.job.sources.iter().map(open).collect()
+    }
+
+    fn copies(&self) -> u8 {
+        self.request.copies.unwrap_or(self.job.copies)
+    }
+
+    fn staging_settings(&self) -> Result<staging::Settings, JobError> {
+        let pool = &self.settings.pools[&self.job.pool];
+        let known = self.catalog.volumes()?;
+        let smallest = known
+            .iter()
+            .filter(|volume| volume.pool == self.job.pool && volume.capacity_bytes > 0)
+            .map(|volume| volume.capacity_bytes)
+            .min();
+        let cartridge = smallest.map(crate::unit::ByteCount).or(pool.capacity);
+        let block_size = u32::try_from(pool.block_size.0).expect("checked with the config");
+        let configured = &self.settings.staging;
+        let mut settings =
+            staging::Settings::new(&configured.dir, configured.budget, cartridge, block_size);
+        if let Some(segment) = configured.segment {
+            settings.segment_bytes = settings.segment_bytes.min(segment.0);
+            settings.part_bytes = settings.segment_bytes / 4 / (1 << 20) * (1 << 20);
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn world(&self) -> World {
+        World {
+            files: Arc::new(Disk),
+            clock: Arc::clone(&self.desk.clock),
+            cancel: self.desk.cancel.clone(),
+        }
+    }
+
+    /// Says what the plan comes to: how much is to be written, and how often cartridges change.
+    fn announce(&self, plans: &[SourcePlan]) {
+        let wanted: u64 = plans.iter().map(|plan| plan.wanted_bytes).sum();
+        let copies = u64::from(self.copies());
+        Counters::add(&self.desk.counters.to_write_bytes, wanted * copies);
+        let rounds = wanted.div_ceil(self.settings.staging.budget.0.max(1));
+        if copies > 1 && self.settings.drives.len() == 1 && rounds > 0 {
+            let swaps = rounds * copies - 1;
+            let why =
+                "one drive writes several copies, and staging holds a part of the set at a time";
+            self.desk.tell(&Event::SwapsExpected { swaps, why });
+        }
+    }
+
+    fn write(&self, supply: &dyn Supply) -> Result<(), JobError> {
+        let staging = &self.settings.staging;
+        let store = Store::open(&staging.dir, Arc::new(Disk))?;
+        if self.request.dry_run {
+            let sealed = store.sealed()?;
+            let bytes: u64 = sealed.iter().map(|sealed| sealed.bytes).sum();
+            self.desk.notice(format!("{} segments are staged, {bytes} bytes", sealed.len()));
+            return Ok(());
+        }
+        let mut station = None;
+        // Nothing is to be written: no drive is needed.
+        while station.is_none() {
+            if self.has_work(&store)? {
+                let drive = self.request.drive.as_deref();
+                station = Some(rig::station(self.settings, drive, &self.desk.clock)?);
+            } else if supply.is_exporting() {
+                supply.wait(Duration::from_millis(200));
+            } else if self.has_work(&store)? {
+                continue;
+            } else {
+                return Ok(());
+            }
+        }
+        let mut station = station.expect("set above");
+        let mut write = Write {
+            catalog: self.catalog,
+            store: &store,
+            staging,
+            station: &mut station,
+            pool: &self.job.pool,
+            pool_settings: &self.settings.pools[&self.job.pool],
+            copies: u32::from(self.copies()),
+            set: self.set(),
+            desk: self.desk,
+        };
+        let mut afterwards =
+            VerifyAndEject { job: self.job, catalog: self.catalog, desk: self.desk };
+        write.run(supply, &mut afterwards)
+    }
+
+    fn has_work(&self, store: &Store) -> Result<bool, JobError> {
+        Ok(!store.sealed()?.is_empty() || !self.catalog.runs_to_index(None, 1)?.is_empty())
+    }
+}
+
+/// After a session: the volume is read back and leaves the drive.
+struct VerifyAndEject<'a> {
+    job: &'a JobSettings,
+    catalog: &'a Catalog,
+    desk: &'a Desk,
+}
+
+impl Afterwards for VerifyAndEject<'_> {
+    fn closed(
+        &mut self,
+        station: &mut Station,
+        volume: VolumeId,
+        segments: &[SegmentId],
+    ) -> Result<(), JobError> {
+        if self.job.verify {
+            let scope = Scope::Segments(segments.to_vec());
+            verify::volume(self.catalog, station, volume, &scope, self.desk)?;
+        }
+        if !self.job.eject {
+            return Ok(());
+        }
+        let left = station.eject(self.catalog, Some(volume), true, self.desk)?;
+        let to = match left {
+            Left::MailSlot(address) => format!("mail slot {address}, to be taken out"),
+            Left::Slot(address) => format!("library slot {address}"),
+            Left::Unloaded => "unloaded, to be taken out of the drive".into(),
+        };
+        if let Some(volume) = self.catalog.volume_by_id(volume)? {
+            self.desk.tell(&Event::Ejected { volser: volume.volser, to });
+        }
+        Ok(())
+    }
+}
+
+/// An export that runs beside the tape half.
+struct Exporting<'a> {
+    staging: &'a Staging,
+    desk: &'a Desk,
+    running: AtomicBool,
+    news: Mutex<bool>,
+    bell: Condvar,
+}
+
+impl<'a> Exporting<'a> {
+    fn new(staging: &'a Staging, desk: &'a Desk) -> Self {
+        Self {
+            staging,
+            desk,
+            running: AtomicBool::new(true),
+            news: Mutex::new(false),
+            bell: Condvar::new(),
+        }
+    }
+
+    fn sealed(&self) {
+        *self.news.lock().expect("no holder panics") = true;
+        self.bell.notify_all();
+    }
+
+    fn end(&self) {
+        self.running.store(false, Ordering::Release);
+        self.sealed();
+    }
+}
+
+impl Supply for Exporting<'_> {
+    fn is_exporting(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.staging.is_blocked()
+    }
+
+    fn wait(&self, limit: Duration) {
+        self.desk.progress();
+        let news = self.news.lock().expect("no holder panics");
+        let (mut news, _) =
+            self.bell.wait_timeout_while(news, limit, |news| !*news).expect("no holder panics");
+        *news = false;
+    }
+}

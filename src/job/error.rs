@@ -1,0 +1,328 @@
+//! Why a job ended early, sorted by what the operator does next.
+
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    catalog::CatalogError,
+    drive::DriveError,
+    ident::{PoolName, SourceName, Volser},
+    job::{monitor::Prompt, rig::RigError},
+    media::lifecycle::Kept,
+    source::SourceError,
+    staging::StagingError,
+    transport::sg::OpenError,
+};
+
+/// Why a job ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// What was asked for makes no sense with this config or catalog.
+    #[error("{what}")]
+    Request {
+        /// Why not.
+        what: String,
+        /// What to do instead, if that can be said.
+        advice: Option<String>,
+    },
+    /// The machine's clock cannot be believed.
+    #[error("the clock cannot be believed")]
+    Clock(#[source] Kept),
+    /// A source, its credentials or the network.
+    #[error("source {source_name}")]
+    Source {
+        /// Which.
+        source_name: SourceName,
+        /// The cause.
+        #[source]
+        cause: SourceError,
+    },
+    /// Staging.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    /// The catalog.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// A file of the machine's, other than staging and catalog.
+    #[error("cannot {operation}{}", at(path.as_deref()))]
+    File {
+        /// What was tried.
+        operation: &'static str,
+        /// On what.
+        path: Option<PathBuf>,
+        /// The cause.
+        #[source]
+        cause: io::Error,
+    },
+    /// A drive or a library cannot be opened or does not do its work.
+    #[error(transparent)]
+    Rig(#[from] RigError),
+    /// A drive failed at something.
+    #[error("{drive}{}", holding(*volser))]
+    Drive {
+        /// Which.
+        drive: String,
+        /// The volume in it, if it is known.
+        volser: Option<Volser>,
+        /// The cause.
+        #[source]
+        cause: DriveError,
+    },
+    /// A cartridge is not what it should be, or must not be written.
+    #[error("{cartridge}: {what}")]
+    Cartridge {
+        /// Volser or barcode, or the drive that it is in.
+        cartridge: String,
+        /// What is wrong.
+        what: String,
+        /// What to do.
+        advice: String,
+        /// What the tape or the drive said.
+        #[source]
+        cause: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// No cartridge can be used.
+    #[error("no cartridge of pool {pool} takes data")]
+    NoMedia {
+        /// Of which pool.
+        pool: PoolName,
+    },
+    /// What is wanted is on no volume that can be read.
+    #[error("{what}")]
+    NotHeld {
+        /// What is not there.
+        what: String,
+    },
+    /// Hands are needed, and nobody was there.
+    #[error("an operator is needed: {}", asked(prompt))]
+    Operator {
+        /// For what.
+        prompt: Prompt,
+    },
+    /// The operator wanted to stop. The same command goes on where it stopped.
+    #[error("stopped; the same command goes on from here")]
+    Stopped,
+}
+
+/// Who can mend it; the exit code says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remedy {
+    /// Whoever wrote the command line or the config.
+    Config,
+    /// An operator's hands.
+    Operator,
+    /// Another cartridge.
+    Media,
+    /// Whoever looks after the drive or the library.
+    Device,
+    /// Whoever looks after the source or the network.
+    Source,
+    /// Whoever looks after the disks.
+    Storage,
+}
+
+fn at(path: Option<&Path>) -> String {
+    path.map(|path| format!(" {}", path.display())).unwrap_or_default()
+}
+
+fn holding(volser: Option<Volser>) -> String {
+    volser.map(|volser| format!(" with {volser}")).unwrap_or_default()
+}
+
+fn asked(prompt: &Prompt) -> String {
+    match prompt {
+        Prompt::Load { drive, volser, place, .. } => {
+            format!("put cartridge {volser} (last known: {place}) into {drive}")
+        }
+        Prompt::LoadScratch { drive, pool, copy } => {
+            format!("put a cartridge of pool {pool} that takes data into {drive} for copy {copy}")
+        }
+        Prompt::Remove { volser } => format!("take cartridge {volser} out"),
+        Prompt::Confirm { what, volser } => format!("{what} Confirm it with {volser}"),
+    }
+}
+
+impl JobError {
+    /// Puts the operation to an I/O error of a temporary file.
+    pub(in crate::job) fn scratch(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self::File { operation, path: None, cause }
+    }
+
+    /// Puts operation and path to an I/O error.
+    pub(in crate::job) fn file(
+        operation: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(io::Error) -> Self + use<> {
+        let path = Some(path.to_owned());
+        move |cause| Self::File { operation, path, cause }
+    }
+
+    /// Who can mend it.
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Request { .. } | Self::Clock(_) => Remedy::Config,
+            Self::Source { .. } => Remedy::Source,
+            Self::Staging(StagingError::TooSmall { .. } | StagingError::TooLarge { .. }) => {
+                Remedy::Config
+            }
+            Self::Staging(_) | Self::Catalog(_) | Self::File { .. } => Remedy::Storage,
+            Self::Rig(RigError::Choice { .. }) => Remedy::Config,
+            Self::Rig(RigError::Drive(cause)) | Self::Drive { cause, .. } => drive_remedy(cause),
+            Self::Rig(_) => Remedy::Device,
+            Self::Cartridge { .. } | Self::NoMedia { .. } | Self::NotHeld { .. } => Remedy::Media,
+            Self::Operator { .. } | Self::Stopped => Remedy::Operator,
+        }
+    }
+
+    /// What to do, if that can be said.
+    pub fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::Request { advice, .. } => return advice.clone(),
+            Self::Cartridge { advice, .. } => advice.clone(),
+            Self::Clock(_) => "set the machine's clock, then run the same command again".into(),
+            Self::Source { cause, .. } => source_advice(cause)?.into(),
+            Self::Staging(cause) => staging_advice(cause)?.into(),
+            Self::Catalog(cause) => catalog_advice(cause)?.into(),
+            Self::File { .. } => {
+                "mend what the system says, then run the same command again".into()
+            }
+            Self::Rig(RigError::Open(cause)) => open_advice(cause)?.into(),
+            Self::Rig(RigError::Drive(cause)) | Self::Drive { cause, .. } => {
+                drive_advice(cause)?.into()
+            }
+            Self::Rig(RigError::Emulated { .. }) => {
+                "end the other program that uses the emulated library, or make one with \
+                 `tapevault emulator create`"
+                    .into()
+            }
+            Self::Rig(RigError::Choice { .. }) => "name a drive with --drive".into(),
+            Self::Rig(RigError::Changer(_)) => {
+                "look at the library's panel, then run the same command again".into()
+            }
+            Self::NoMedia { pool } => format!(
+                "label a blank cartridge with `tapevault media label VOLSER --pool {pool}`, then \
+                 run the same command again"
+            ),
+            Self::NotHeld { .. } => {
+                "`tapevault find` says what is held, and `tapevault media list` where".into()
+            }
+            Self::Operator { .. } => {
+                "do that, then run the same command again: it goes on from here".into()
+            }
+            Self::Stopped => return None,
+        })
+    }
+}
+
+fn drive_remedy(cause: &DriveError) -> Remedy {
+    match cause {
+        DriveError::NoMedium(_) => Remedy::Operator,
+        DriveError::EndOfMedium(_)
+        | DriveError::Medium(_)
+        | DriveError::EndOfDataMissing(_)
+        | DriveError::Unusable(_)
+        | DriveError::WriteProtected(_) => Remedy::Media,
+        DriveError::Deferred(_)
+        | DriveError::PositionLost(_)
+        | DriveError::Mismatch { .. }
+        | DriveError::NotReady(_)
+        | DriveError::Busy(_)
+        | DriveError::Refused { .. }
+        | DriveError::Unknown { .. }
+        | DriveError::Unsupported(_)
+        | DriveError::Hardware(_)
+        | DriveError::WrongDevice { .. } => Remedy::Device,
+    }
+}
+
+fn drive_advice(cause: &DriveError) -> Option<&'static str> {
+    Some(match cause {
+        DriveError::NoMedium(_) => "put a cartridge into the drive",
+        DriveError::NotReady(_) => "wait until the drive is ready, then run the same command again",
+        DriveError::WriteProtected(_) => {
+            "move the cartridge's write-protect switch if it may be written, or use another"
+        }
+        DriveError::Unusable(_) => "use a cartridge that this drive can read and write",
+        DriveError::Busy(_) | DriveError::Refused { .. } => {
+            "end the other program that uses the drive"
+        }
+        DriveError::EndOfMedium(_) | DriveError::Medium(_) | DriveError::EndOfDataMissing(_) => {
+            "nothing more is written to this cartridge; run the same command again with another"
+        }
+        DriveError::Deferred(_)
+        | DriveError::PositionLost(_)
+        | DriveError::Mismatch { .. }
+        | DriveError::Unknown { .. } => {
+            "only what was committed counts; run the same command again, it asks the tape first"
+        }
+        DriveError::Hardware(_) => "look at the drive's panel; use another drive",
+        DriveError::WrongDevice { .. } => "name the node of a tape drive",
+        DriveError::Unsupported(_) => return None,
+    })
+}
+
+fn open_advice(cause: &OpenError) -> Option<&'static str> {
+    Some(match cause {
+        OpenError::Busy { .. } => "end the other program that uses the drive",
+        OpenError::Permission { .. } => "join the group `tape`, and log in again",
+        OpenError::RawIo { .. } => {
+            "run as root, or grant the capability: setcap cap_sys_rawio+ep, or the shipped units"
+        }
+        OpenError::Gone { .. } | OpenError::NoAnswer { .. } => "check cable and power",
+        OpenError::Node(_) => return None,
+    })
+}
+
+fn source_advice(cause: &SourceError) -> Option<&'static str> {
+    Some(match cause {
+        SourceError::NotFound { .. } => "check the source's settings",
+        SourceError::Denied { .. } => "check the credentials that the source's settings name",
+        SourceError::Lost { .. } => {
+            "when it can be reached again, run the same command: what is sealed is kept"
+        }
+        SourceError::Protocol { .. } => {
+            "do not trust this listing; run the same command again, and report it to whoever runs \
+             the store"
+        }
+        SourceError::Sink(_) | SourceError::Stopped => return None,
+    })
+}
+
+fn staging_advice(cause: &StagingError) -> Option<&'static str> {
+    Some(match cause {
+        StagingError::Busy { .. } => "wait for the other job, or end it",
+        StagingError::TooSmall { .. } | StagingError::TooLarge { .. } => "raise staging.budget",
+        StagingError::Disk { .. } | StagingError::SealLost { .. } => {
+            "make room or mend the disk, then run the same command again"
+        }
+        StagingError::Damaged { .. } => {
+            "its items are exported again: run the same command once more"
+        }
+        StagingError::Unfit { .. } | StagingError::Content { .. } | StagingError::Closed => {
+            return None;
+        }
+    })
+}
+
+fn catalog_advice(cause: &CatalogError) -> Option<&'static str> {
+    Some(match cause {
+        CatalogError::Missing { .. } => {
+            "check catalog.path; `tapevault catalog rebuild` makes one from the cartridges"
+        }
+        CatalogError::Corrupt { .. } => {
+            "move the file away, then `tapevault catalog rebuild` makes it anew from the cartridges"
+        }
+        CatalogError::Busy { .. } => "wait for the other command, or end it",
+        CatalogError::DiskFull { .. } => "make room, then run the same command again",
+        CatalogError::Newer { .. } => "use the newer program",
+        CatalogError::Exists { .. }
+        | CatalogError::Foreign { .. }
+        | CatalogError::Io { .. }
+        | CatalogError::Unknown { .. }
+        | CatalogError::Conflict { .. }
+        | CatalogError::BaseUnknown { .. } => return None,
+    })
+}

@@ -1,0 +1,212 @@
+//! Listing a source and planning what to fetch.
+
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use crate::{
+    catalog::{CatalogError, Held},
+    ident::SourceName,
+    item::{Kind, Listed},
+    job::{
+        Desk, JobError,
+        export::{
+            Export, SourcePlan,
+            join::Join,
+            plan_file::{PlanReader, PlanWriter},
+            record::Planned,
+        },
+        monitor::{Counters, Event, Stage},
+    },
+    source::{Finding, Findings, Source, SourceError, Stop},
+};
+
+/// The most versions of one key that are sorted in memory. S3 lists a key's versions newest first.
+const VERSIONS_MAX: usize = 1 << 20;
+
+/// Findings of a listing.
+struct ListFindings<'a> {
+    source: &'a SourceName,
+    desk: &'a Desk,
+    gaps: AtomicBool,
+}
+
+impl Findings for ListFindings<'_> {
+    fn report(&self, finding: Finding) {
+        if finding.what.is_loss() {
+            self.gaps.store(true, Ordering::Relaxed);
+        }
+        self.desk.ledger.take(self.source, &finding, &*self.desk.monitor);
+    }
+}
+
+/// A plan in the making.
+struct Planner {
+    held: Held,
+    changes: Join<Box<dyn Iterator<Item = Result<crate::volume::run::Row, CatalogError>>>>,
+    writer: PlanWriter,
+    /// The versions of the key that is being listed.
+    versions: Vec<Listed>,
+    listed: u64,
+    wanted: u64,
+    wanted_bytes: u64,
+    failure: Option<JobError>,
+}
+
+impl Planner {
+    fn take(&mut self, listed: Listed) -> Result<(), Stop> {
+        let same = self.versions.last().is_some_and(|last| last.key == listed.key);
+        if !same || self.versions.len() >= VERSIONS_MAX {
+            self.close_key()?;
+        }
+        self.versions.push(listed);
+        Ok(())
+    }
+
+    fn close_key(&mut self) -> Result<(), Stop> {
+        let mut versions = std::mem::take(&mut self.versions);
+        versions.sort_by(|a, b| a.version.cmp(&b.version));
+        for listed in versions.drain(..) {
+            if let Err(error) = self.plan(listed) {
+                self.failure = Some(error);
+                return Err(Stop);
+            }
+        }
+        self.versions = versions;
+        Ok(())
+    }
+
+    fn plan(&mut self, listed: Listed) -> Result<(), JobError> {
+        self.listed += 1;
+        self.changes.take(&listed)?;
+        let wanted = self.held.matching(&listed.key, &listed.version, listed.token)?.is_none();
+        if wanted {
+            self.wanted += 1;
+            self.wanted_bytes += listed.size;
+        }
+        self.writer.push(&Planned { listed, wanted }).map_err(JobError::scratch("write the plan"))
+    }
+}
+
+impl Export<'_> {
+    pub(super) fn plan_source(
+        &self,
+        index: usize,
+        name: &SourceName,
+        source: &dyn Source,
+    ) -> Result<SourcePlan, JobError> {
+        self.desk.tell(&Event::StageStarted { stage: Stage::List, of: name.as_str() });
+        let started = self.desk.clock.now();
+        let rows: Box<dyn Iterator<Item = _>> = match self.catalog.last_complete_run(name)? {
+            Some(run) => Box::new(self.catalog.rows(run.id)?),
+            None => Box::new(std::iter::empty()),
+        };
+        let mut planner = Planner {
+            held: self.catalog.held(name)?,
+            changes: Join::new(rows),
+            writer: PlanWriter::new(&self.desk.scratch)
+                .map_err(JobError::scratch("make the plan"))?,
+            versions: Vec::new(),
+            listed: 0,
+            wanted: 0,
+            wanted_bytes: 0,
+            failure: None,
+        };
+        let findings = ListFindings { source: name, desk: self.desk, gaps: AtomicBool::new(false) };
+        let listing = source.list(
+            &mut |listed| {
+                Counters::add(&self.desk.counters.listed, 1);
+                self.desk.progress();
+                planner.take(listed)
+            },
+            &findings,
+            &self.desk.cancel,
+        );
+        if listing.is_ok() && planner.failure.is_none() {
+            // A failure is kept in the planner.
+            if planner.close_key().is_err() {
+                tracing::debug!("the plan failed at its last key");
+            }
+        }
+        if let Some(error) = planner.failure {
+            return Err(error);
+        }
+        match listing {
+            Ok(()) => {}
+            Err(SourceError::Stopped) => return Err(JobError::Stopped),
+            Err(cause) => return Err(JobError::Source { source_name: name.clone(), cause }),
+        }
+        let (listed, wanted, wanted_bytes) = (planner.listed, planner.wanted, planner.wanted_bytes);
+        let changes = planner.changes.finish()?;
+        let file = planner.writer.finish().map_err(JobError::scratch("write the plan"))?;
+        Counters::add(&self.desk.counters.wanted, wanted);
+        Counters::add(&self.desk.counters.wanted_bytes, wanted_bytes);
+        self.desk.tell(&Event::Planned {
+            source: name,
+            listed,
+            held: listed - wanted,
+            wanted,
+            wanted_bytes,
+            gone: changes.gone,
+        });
+        let gaps = findings.gaps.into_inner();
+        let source = name.clone();
+        Ok(SourcePlan { source, index, started, file, wanted, wanted_bytes, gaps })
+    }
+}
+
+/// What is to be fetched, read from a plan.
+pub(super) struct Wanted<'a> {
+    records: PlanReader<'a>,
+    directories: bool,
+    failure: Option<io::Error>,
+}
+
+impl SourcePlan {
+    /// The wanted items: either directories, or all others.
+    pub(super) fn wanted_records(&self, directories: bool) -> Result<Wanted<'_>, JobError> {
+        let records = self.file.records().map_err(JobError::scratch("read the plan"))?;
+        Ok(Wanted { records, directories, failure: None })
+    }
+
+    /// Everything that was listed, in order.
+    pub(super) fn records(&self) -> Result<PlanReader<'_>, JobError> {
+        self.file.records().map_err(JobError::scratch("read the plan"))
+    }
+
+    pub(super) fn started(&self) -> crate::clock::Timestamp {
+        self.started
+    }
+
+    pub(super) fn has_gaps(&self) -> bool {
+        self.gaps
+    }
+}
+
+impl Wanted<'_> {
+    /// Why the plan could not be read to its end.
+    pub(super) fn failure(self) -> Option<JobError> {
+        self.failure.map(JobError::scratch("read the plan"))
+    }
+}
+
+impl Iterator for Wanted<'_> {
+    type Item = Listed;
+
+    fn next(&mut self) -> Option<Listed> {
+        loop {
+            match self.records.next()? {
+                Ok(Planned { listed, wanted }) => {
+                    if wanted && (listed.kind == Kind::Directory) == self.directories {
+                        return Some(listed);
+                    }
+                }
+                Err(error) => {
+                    self.failure = Some(error);
+                    return None;
+                }
+            }
+        }
+    }
+}

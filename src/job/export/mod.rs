@@ -1,0 +1,139 @@
+//! The export half: list, plan, fetch, seal, and the runs that say what a source held.
+//!
+//! Opens no device. What it seals it records in the catalog, and whoever writes to tape finds it
+//! there.
+
+mod join;
+mod list;
+mod plan_file;
+mod record;
+mod runs;
+mod seal;
+mod sink;
+
+use std::sync::Arc;
+
+use crate::{
+    catalog::Catalog,
+    clock::Timestamp,
+    ident::{RunId, SetId, SourceName},
+    job::{
+        Desk, JobError,
+        export::{plan_file::PlanFile, sink::StagingSink},
+        findings::Tally,
+        monitor::{Event, Stage},
+    },
+    source::{Source, SourceError},
+    staging::Staging,
+};
+
+/// One export: some sources into staging.
+#[derive(Debug)]
+pub struct Export<'a> {
+    /// The sources, each with its name.
+    pub sources: &'a [(SourceName, Box<dyn Source>)],
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// Where segments are filled.
+    pub staging: &'a Arc<Staging>,
+    /// The set that the segments belong to.
+    pub set: SetId,
+    /// Time, monitor, counts, findings.
+    pub desk: &'a Desk,
+}
+
+/// What an export came to.
+#[derive(Clone, Debug, Default)]
+pub struct Exported {
+    /// The runs that it recorded.
+    pub runs: Vec<RunId>,
+    /// What was found.
+    pub tally: Tally,
+}
+
+/// What is to be fetched from one source.
+#[derive(Debug)]
+pub struct SourcePlan {
+    pub(in crate::job) source: SourceName,
+    index: usize,
+    started: Timestamp,
+    file: PlanFile,
+    /// Items to fetch.
+    pub wanted: u64,
+    /// Their bytes.
+    pub wanted_bytes: u64,
+    /// Whether the listing had gaps (directories that cannot be read).
+    gaps: bool,
+}
+
+impl Export<'_> {
+    /// Lists every source and plans what to fetch from it. Fetches nothing.
+    ///
+    /// # Errors
+    ///
+    /// When a listing is not whole, or the catalog or the disk fail.
+    pub fn plan(&self) -> Result<Vec<SourcePlan>, JobError> {
+        let named = self.sources.iter().enumerate();
+        named.map(|(index, (name, source))| self.plan_source(index, name, &**source)).collect()
+    }
+
+    /// Fetches what was planned, seals it, and records the runs. `sealed` is called after each
+    /// segment that is sealed and recorded.
+    ///
+    /// # Errors
+    ///
+    /// When a source, staging or the catalog fail. What was sealed by then is kept, and not fetched
+    /// again.
+    pub fn run(
+        &self,
+        plans: &[SourcePlan],
+        sealed: &(dyn Fn() + Sync),
+    ) -> Result<Exported, JobError> {
+        let fetched = self.with_sealer(sealed, || self.fetch_all(plans));
+        fetched?;
+        let ended = self.desk.clock.now();
+        let mut runs = Vec::new();
+        for plan in plans {
+            runs.push(self.record_run(plan, ended)?);
+        }
+        Ok(Exported { runs, tally: self.desk.ledger.tally() })
+    }
+
+    fn fetch_all(&self, plans: &[SourcePlan]) -> Result<(), JobError> {
+        for directories in [false, true] {
+            for plan in plans {
+                self.fetch(plan, directories)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches either everything but directories, or directories. They come last, so that an
+    /// extraction with stock tools ends with their times set.
+    fn fetch(&self, plan: &SourcePlan, directories: bool) -> Result<(), JobError> {
+        let (name, source) = &self.sources[plan.index];
+        let sink = StagingSink::new(name.clone(), Arc::clone(self.staging), self.desk.clone());
+        if plan.wanted == 0 {
+            return Ok(());
+        }
+        if !directories {
+            self.desk.tell(&Event::StageStarted { stage: Stage::Fetch, of: name.as_str() });
+        }
+        let mut wanted = plan.wanted_records(directories)?;
+        let fetched = source.fetch(&mut wanted, &sink, &self.desk.cancel);
+        if let Some(error) = wanted.failure() {
+            return Err(error);
+        }
+        match fetched {
+            Ok(()) => Ok(()),
+            Err(SourceError::Sink(_)) => Err(sink.failure().unwrap_or(JobError::Stopped)),
+            Err(SourceError::Stopped) => Err(JobError::Stopped),
+            Err(
+                error @ (SourceError::NotFound { .. }
+                | SourceError::Denied { .. }
+                | SourceError::Lost { .. }
+                | SourceError::Protocol { .. }),
+            ) => Err(JobError::Source { source_name: name.clone(), cause: error }),
+        }
+    }
+}

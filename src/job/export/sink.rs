@@ -1,0 +1,164 @@
+//! A source's sink over staging.
+
+use std::sync::{Arc, Mutex};
+
+use crate::{
+    ident::SourceName,
+    item::{Item, Key, Version},
+    job::{Desk, JobError, monitor::Counters},
+    source::{Claim, Finding, Findings, Outcome, Problem, Sink, SinkError},
+    staging::{self, Region, Staging, StagingError},
+    volume::manifest::Part,
+};
+
+/// Puts what a source delivers into staging, and keeps why that failed.
+#[derive(Debug)]
+pub(super) struct StagingSink {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    source: SourceName,
+    staging: Arc<Staging>,
+    desk: Desk,
+    /// The first failure that ends the fetch.
+    failure: Mutex<Option<StagingError>>,
+}
+
+/// One claimed region.
+struct StagingClaim {
+    shared: Arc<Shared>,
+    region: Region,
+    name: (Key, Version),
+    /// Whether the item is done with this claim: it is whole, or the last part.
+    last: bool,
+}
+
+/// Stands for a region that could not be claimed because of the item itself, which is reported:
+/// its source goes on with the next.
+struct Unfit;
+
+impl StagingSink {
+    pub(super) fn new(source: SourceName, staging: Arc<Staging>, desk: Desk) -> Self {
+        Self { shared: Arc::new(Shared { source, staging, desk, failure: Mutex::default() }) }
+    }
+
+    /// Why the sink took no more, once it said so.
+    pub(super) fn failure(&self) -> Option<JobError> {
+        self.shared.failure.lock().expect("no holder panics").take().map(JobError::Staging)
+    }
+}
+
+impl Shared {
+    /// Sorts what staging said: about one item it is a finding (`None`), else the end.
+    fn sort<T>(
+        &self,
+        (key, version): &(Key, Version),
+        result: Result<T, StagingError>,
+    ) -> Result<Option<T>, SinkError> {
+        let (what, error) = match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(error @ (StagingError::Unfit { .. } | StagingError::TooLarge { .. })) => {
+                (Problem::Unsupported, error)
+            }
+            Err(error @ StagingError::Content { .. }) => (Problem::Unreadable, error),
+            Err(
+                error @ (StagingError::Busy { .. }
+                | StagingError::TooSmall { .. }
+                | StagingError::Disk { .. }
+                | StagingError::SealLost { .. }
+                | StagingError::Damaged { .. }
+                | StagingError::Closed),
+            ) => {
+                self.failure.lock().expect("no holder panics").get_or_insert(error);
+                return Err(SinkError);
+            }
+        };
+        self.report(Finding {
+            key: key.clone(),
+            version: version.clone(),
+            what,
+            detail: Some(Box::new(error)),
+        });
+        Ok(None)
+    }
+
+    fn report(&self, finding: Finding) {
+        self.desk.ledger.take(&self.source, &finding, &*self.desk.monitor);
+    }
+
+    fn count(&self, items: u64, bytes: u64) {
+        Counters::add(&self.desk.counters.fetched, items);
+        Counters::add(&self.desk.counters.fetched_bytes, bytes);
+        self.desk.progress();
+    }
+
+    fn go_on(&self) -> Result<(), SinkError> {
+        if self.desk.cancel.is_set() { Err(SinkError) } else { Ok(()) }
+    }
+}
+
+impl Findings for StagingSink {
+    fn report(&self, finding: Finding) {
+        self.shared.report(finding);
+    }
+}
+
+impl Sink for StagingSink {
+    fn part_bytes(&self) -> u64 {
+        self.shared.staging.part_bytes()
+    }
+
+    fn put(&self, item: Item, data: &[u8]) -> Result<(), SinkError> {
+        let shared = &self.shared;
+        shared.go_on()?;
+        let name = (item.key.clone(), item.version.clone());
+        let put = shared.staging.put(&shared.source, item, data);
+        if shared.sort(&name, put)?.is_some() {
+            shared.count(1, data.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn claim(&self, item: Item, part: Option<Part>) -> Result<Box<dyn Claim>, SinkError> {
+        let shared = &self.shared;
+        shared.go_on()?;
+        let name = (item.key.clone(), item.version.clone());
+        let claimed = shared.staging.claim(&shared.source, item, part);
+        let Some(region) = shared.sort(&name, claimed)? else { return Ok(Box::new(Unfit)) };
+        let last = part.is_none_or(|part| part.number == part.of);
+        let shared = Arc::clone(shared);
+        Ok(Box::new(StagingClaim { shared, region, name, last }))
+    }
+}
+
+impl Claim for StagingClaim {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        self.shared.go_on()?;
+        let written = self.region.write_at(offset, bytes);
+        if self.shared.sort(&self.name, written)?.is_some() {
+            self.shared.count(0, bytes.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, outcome: Outcome) -> Result<(), SinkError> {
+        let finished =
+            self.region.finish(staging::Outcome { verified: outcome.verified, torn: outcome.torn });
+        if self.shared.sort(&self.name, finished)?.is_some() && self.last {
+            self.shared.count(1, 0);
+        }
+        Ok(())
+    }
+}
+
+impl Claim for Unfit {
+    fn write_at(&self, _offset: u64, _bytes: &[u8]) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, _outcome: Outcome) -> Result<(), SinkError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! Drives and libraries, opened as the settings name them. Only here are transports opened.
+
+mod station;
+
+use std::{path::Path, sync::Arc};
+
+pub use station::{Left, Station, Whereabouts};
+
+use crate::{
+    changer::{Changer, ChangerError},
+    clock::Clock,
+    drive::{Drive, DriveError},
+    emulator,
+    job::settings::Settings,
+    transport::{
+        Transport, TransportError,
+        sg::{OpenError, Sg},
+    },
+};
+
+/// How a device is named that lies in the emulated library.
+const EMULATED: &str = "emulated";
+
+/// Why a drive or a library cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RigError {
+    /// The config names no such drive, or several and none was chosen.
+    #[error("{what}")]
+    Choice {
+        /// What is to be chosen from.
+        what: String,
+    },
+    /// A node could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A device of the emulated library could not be opened.
+    #[error("{name} cannot be opened")]
+    Emulated {
+        /// As the config names it.
+        name: String,
+        /// Why.
+        #[source]
+        cause: TransportError,
+    },
+    /// The drive.
+    #[error(transparent)]
+    Drive(#[from] DriveError),
+    /// The changer.
+    #[error(transparent)]
+    Changer(#[from] ChangerError),
+}
+
+/// Opens the drive of this name, or the only one there is, and the changer if there is one.
+///
+/// # Errors
+///
+/// When there is no such drive, or it or the changer cannot be opened.
+pub fn station(
+    settings: &Settings,
+    name: Option<&str>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Station, RigError> {
+    let name = choose(settings, name)?;
+    let device = &settings.drives[name].device;
+    let transport = drive_transport(settings, device)?;
+    let drive = Drive::open(transport, Arc::clone(clock))?;
+    let changer = changer(settings, clock)?;
+    Station::new(name.to_owned(), drive, changer).map_err(RigError::Changer)
+}
+
+/// Opens the changer, if the settings name one.
+///
+/// # Errors
+///
+/// When it cannot be opened.
+pub fn changer(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Option<Changer>, RigError> {
+    let Some(library) = &settings.library else { return Ok(None) };
+    let transport: Box<dyn Transport> = match (&*library.changer, &settings.emulator) {
+        (EMULATED, Some(emulator)) => {
+            let opened = emulator::changer(&emulator.dir);
+            Box::new(opened.map_err(|cause| RigError::Emulated { name: EMULATED.into(), cause })?)
+        }
+        (node, _) => Box::new(Sg::open_changer(Path::new(node))?),
+    };
+    Ok(Some(Changer::open(transport, Arc::clone(clock))?))
+}
+
+fn choose<'a>(settings: &'a Settings, name: Option<&str>) -> Result<&'a str, RigError> {
+    let names = || settings.drives.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    match name {
+        Some(name) => {
+            let found = settings.drives.keys().find(|known| *known == name);
+            let what = || format!("there is no drive {name} in the config, but {}", names());
+            found.map(String::as_str).ok_or_else(|| RigError::Choice { what: what() })
+        }
+        None => {
+            let mut all = settings.drives.keys();
+            match (all.next(), all.next()) {
+                (Some(only), None) => Ok(only),
+                (None, _) => Err(RigError::Choice { what: "the config has no drive".into() }),
+                (Some(_), Some(_)) => Err(RigError::Choice {
+                    what: format!("the config has several drives ({}): choose one", names()),
+                }),
+            }
+        }
+    }
+}
+
+fn drive_transport(settings: &Settings, device: &str) -> Result<Box<dyn Transport>, RigError> {
+    let number = device.strip_prefix(EMULATED).and_then(|rest| rest.strip_prefix(':'));
+    if let (Some(number), Some(emulator)) = (number, &settings.emulator) {
+        let number = number.parse().map_err(|_| RigError::Choice {
+            what: format!("{device} is not a drive of the emulated library"),
+        })?;
+        let opened = emulator::drive(&emulator.dir, number);
+        let drive = opened.map_err(|cause| RigError::Emulated { name: device.into(), cause })?;
+        return Ok(Box::new(drive));
+    }
+    Ok(Box::new(Sg::open_tape(Path::new(device))?))
+}

@@ -1,0 +1,248 @@
+//! The tape half: sealed segments onto volumes, flushed, committed, indexed.
+//!
+//! Opens no socket. It takes what the catalog says is staged and wants copies, and never calls
+//! anything on tape before the drive was flushed and its position agreed.
+
+mod index;
+mod label;
+mod next;
+mod reconcile;
+mod room;
+mod segment;
+mod session;
+mod volume;
+
+use std::{collections::BTreeMap, time::Duration};
+
+pub use label::Labelling;
+
+use crate::{
+    catalog::Catalog,
+    ident::{PoolName, SegmentId, SetId, VolumeId},
+    job::{
+        Desk, JobError,
+        rig::Station,
+        settings::{PoolSettings, StagingSettings},
+        write::{
+            next::{Next, Pending, Situation, next},
+            session::Session,
+        },
+    },
+    staging::{Sealed, Store},
+};
+
+/// How long the tape half waits for the export before it looks again.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// The other half, as the tape half sees it.
+pub trait Supply: Sync {
+    /// Whether more segments may come.
+    fn is_exporting(&self) -> bool;
+
+    /// Whether the export waits for room in staging.
+    fn is_blocked(&self) -> bool;
+
+    /// Waits until a segment was sealed or the export ended, at most for `limit`.
+    fn wait(&self, limit: Duration);
+}
+
+/// Everything is sealed already: `write` without `export`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoSupply;
+
+/// Writes what is staged.
+#[derive(Debug)]
+pub struct Write<'a> {
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// Staging, to be emptied.
+    pub store: &'a Store,
+    /// How staging is set up.
+    pub staging: &'a StagingSettings,
+    /// The drive.
+    pub station: &'a mut Station,
+    /// Which media.
+    pub pool: &'a PoolName,
+    /// Its settings.
+    pub pool_settings: &'a PoolSettings,
+    /// How many volumes each segment goes on.
+    pub copies: u32,
+    /// The set that is written.
+    pub set: SetId,
+    /// Time, monitor, counts, findings.
+    pub desk: &'a Desk,
+}
+
+/// What becomes of a volume after its session: reading back, and leaving the drive.
+pub trait Afterwards {
+    /// Called when a session was closed; its volume is still in the drive.
+    ///
+    /// # Errors
+    ///
+    /// What ends the job.
+    fn closed(
+        &mut self,
+        station: &mut Station,
+        volume: VolumeId,
+        segments: &[SegmentId],
+    ) -> Result<(), JobError>;
+}
+
+impl Supply for NoSupply {
+    fn is_exporting(&self) -> bool {
+        false
+    }
+
+    fn is_blocked(&self) -> bool {
+        false
+    }
+
+    fn wait(&self, _limit: Duration) {}
+}
+
+impl Write<'_> {
+    /// Writes until everything that is sealed has its copies and nothing more comes.
+    ///
+    /// # Errors
+    ///
+    /// When no volume can be had, the drive fails for good, or the operator wants to stop. What was
+    /// committed counts, and nothing else is called written.
+    pub fn run(
+        &mut self,
+        supply: &dyn Supply,
+        afterwards: &mut dyn Afterwards,
+    ) -> Result<(), JobError> {
+        self.reconcile()?;
+        let mut session: Option<Session> = None;
+        loop {
+            match self.step(&mut session, supply, afterwards) {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(error) => {
+                    // What landed until now is worth a commit and an index.
+                    if let (JobError::Stopped, Some(session)) = (&error, session.take()) {
+                        self.close(session, afterwards)?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// Does one thing. `false` when there is nothing left.
+    fn step(
+        &mut self,
+        session: &mut Option<Session>,
+        supply: &dyn Supply,
+        afterwards: &mut dyn Afterwards,
+    ) -> Result<bool, JobError> {
+        self.desk.go_on()?;
+        // Asked first, so that what is sealed in between is not missed.
+        let exporting = supply.is_exporting();
+        let staged = self.staged()?;
+        let pending = self.pending(&staged, session.as_ref())?;
+        let decision = next(Situation {
+            pending: &pending,
+            session: session.as_ref().map(|session| session.copy),
+            exporting,
+            blocked: supply.is_blocked(),
+        });
+        match decision {
+            Next::Write(id) => self.write_next(session, &staged[&id], afterwards)?,
+            Next::Wait => {
+                if let Some(current) = session {
+                    self.commit(current)?;
+                }
+                self.desk.progress();
+                supply.wait(WAIT);
+            }
+            Next::Close => {
+                let current = session.take().expect("only a session is closed");
+                self.close(current, afterwards)?;
+            }
+            Next::Open { copy } => {
+                let wanted = pending.iter().filter(|pending| pending.copies + 1 == copy);
+                let wanted: Vec<SegmentId> = wanted.map(|pending| pending.segment).collect();
+                *session = Some(self.open(copy, &wanted)?);
+            }
+            Next::Done => {
+                // Runs without new bytes (something was deleted) are worth an index, too.
+                if self.has_news()? {
+                    let current = self.open(1, &[])?;
+                    self.close(current, afterwards)?;
+                }
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Writes one segment, if it fits, and closes the session if nothing more does.
+    fn write_next(
+        &mut self,
+        session: &mut Option<Session>,
+        sealed: &Sealed,
+        afterwards: &mut dyn Afterwards,
+    ) -> Result<(), JobError> {
+        let current = session.as_mut().expect("only a session writes");
+        let why = if !self.fits(current, sealed)? {
+            if current.is_fresh() {
+                return Err(self.too_small(sealed));
+            }
+            "the next segment does not fit".to_owned()
+        } else {
+            match self.write_segment(current, sealed)? {
+                segment::Outcome::Written => return Ok(()),
+                segment::Outcome::Closing { why } => why,
+            }
+        };
+        let mut current = session.take().expect("it is still there");
+        self.note_full(&mut current, &why)?;
+        self.close(current, afterwards)
+    }
+
+    /// Whether there is a run on no volume that says something new.
+    fn has_news(&self) -> Result<bool, JobError> {
+        for run in self.catalog.runs_to_index(None, 1)? {
+            let run = self.catalog.run(run)?;
+            let all = self.catalog.runs(&run.source)?;
+            let before = all.iter().rev().find(|other| other.complete && other.ended < run.ended);
+            let mut changes = self.catalog.delta(before.map(|before| before.id), run.id)?;
+            if changes.next().transpose()?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// What staging holds, by segment.
+    fn staged(&self) -> Result<BTreeMap<SegmentId, Sealed>, JobError> {
+        let sealed = self.store.sealed()?;
+        Ok(sealed.into_iter().map(|sealed| (sealed.segment, sealed)).collect())
+    }
+
+    /// The staged segments that want more copies, oldest first; without those that were written
+    /// since the last commit.
+    fn pending(
+        &self,
+        staged: &BTreeMap<SegmentId, Sealed>,
+        session: Option<&Session>,
+    ) -> Result<Vec<Pending>, JobError> {
+        let mut pending = Vec::new();
+        for lacking in self.catalog.lacking(self.pool, self.copies)? {
+            let is_staged = staged.contains_key(&lacking.segment);
+            if !is_staged || session.is_some_and(|open| open.is_uncommitted(lacking.segment)) {
+                continue;
+            }
+            let is_here = match session {
+                Some(session) => {
+                    let copies = self.catalog.copies(lacking.segment)?;
+                    copies.iter().any(|copy| copy.volume == session.volume.id)
+                }
+                None => false,
+            };
+            pending.push(Pending { segment: lacking.segment, copies: lacking.good, is_here });
+        }
+        Ok(pending)
+    }
+}

@@ -1,0 +1,288 @@
+//! Choosing a volume to write, and beginning a session on it.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    catalog,
+    drive::Preparation,
+    ident::{Barcode, SegmentId, SessionId},
+    job::{
+        JobError,
+        adopt::Adoption,
+        monitor::Prompt,
+        mount::{Mounted, Recognised, recognise},
+        rig::RigError,
+        write::{Write, label::Labelling, room::Room, session::Session},
+    },
+    media::{Status, Volume, lifecycle},
+    pipeline::{self, Feed},
+    unit::ByteCount,
+};
+
+/// Filled to this before the drive starts, in percent of the ring.
+const START_PERCENT: u8 = 80;
+/// How often an operator may put the wrong cartridge in before the job ends.
+const ATTEMPTS: u32 = 8;
+
+/// Why a cartridge is not written, said to the operator.
+type Objection = JobError;
+
+impl Write<'_> {
+    /// Begins a session on a volume that takes data and has none of `wanted`.
+    pub(super) fn open(&mut self, copy: u32, wanted: &[SegmentId]) -> Result<Session, JobError> {
+        let mounted = self.mount_writable(copy, wanted)?;
+        let volume = mounted.volume;
+        let failed = self.station.failed(Some(&volume));
+        let capacity = volume.capacity_bytes;
+        let room = Room { remaining: 0, written_since: 0, capacity, manifests: 0 };
+        let block_size = volume.block_size;
+        let preparation = Preparation { block_size, early_warning: ByteCount(room.reserve(0)) };
+        self.station.drive.prepare(&preparation).map_err(&failed)?;
+        self.station.stand_behind_filemark(volume.end, &volume)?;
+        let remaining = self.station.drive.remaining().map_err(&failed)?.remaining.0;
+        let settings = pipeline::Settings {
+            block_bytes: usize::try_from(block_size).expect("a block fits memory"),
+            ring_bytes: usize::try_from(self.staging.ring.0).expect("the ring fits memory"),
+            start_percent: START_PERCENT,
+        };
+        let feed = Feed::start(settings, &self.desk.cancel)
+            .map_err(JobError::scratch("start the thread that reads staged files"))?;
+        let session = Session {
+            id: SessionId::new(),
+            copy,
+            object: volume.end,
+            file: volume.end_file,
+            volume,
+            room: Room { remaining, ..room },
+            group: Vec::new(),
+            group_bytes: 0,
+            segments: Vec::new(),
+            feed,
+        };
+        self.catalog.put_session(&catalog::Session {
+            id: session.id,
+            volume: session.volume.id,
+            set: self.set,
+            drive: self.station.describe(),
+            started: self.desk.clock.now(),
+            ended: None,
+            index: None,
+        })?;
+        Ok(session)
+    }
+
+    /// Brings a volume into the drive that may be written and has none of `wanted`: the one that is
+    /// there, one of the library, or one that the operator brings.
+    fn mount_writable(&mut self, copy: u32, wanted: &[SegmentId]) -> Result<Mounted, JobError> {
+        let mut tried = BTreeSet::new();
+        let mut objection: Option<Objection> = None;
+        for _ in 0..ATTEMPTS {
+            if self.station.is_loaded().map_err(self.station.failed(None))? {
+                let barcode = self.station.barcode_here().map_err(RigError::from)?;
+                match self.consider(wanted)? {
+                    Ok(mounted) => return self.station.welcome(self.catalog, mounted, self.desk),
+                    Err(error) => {
+                        self.desk.notice(format!("not written: {}", chain(&error)));
+                        objection = Some(error);
+                    }
+                }
+                tried.extend(barcode);
+                self.station.put_away(self.catalog, self.desk)?;
+            }
+            if let Some(mounted) = self.mount_from_library(wanted, &mut tried, &mut objection)? {
+                return self.station.welcome(self.catalog, mounted, self.desk);
+            }
+            if self.station.has_library() {
+                break;
+            }
+            let prompt = Prompt::LoadScratch {
+                drive: self.station.name.clone(),
+                pool: self.pool.clone(),
+                copy: u8::try_from(copy).unwrap_or(u8::MAX),
+            };
+            match self.desk.ask(&prompt) {
+                Ok(_) => {}
+                // What is wrong with the cartridge that was there says more than "bring another".
+                Err(declined) => return Err(objection.unwrap_or(declined)),
+            }
+        }
+        Err(match objection {
+            Some(error @ JobError::Cartridge { .. }) => error,
+            Some(_) | None => JobError::NoMedia { pool: self.pool.clone() },
+        })
+    }
+
+    /// Tries what the library holds: volumes that hold data first, then what is unknown.
+    fn mount_from_library(
+        &mut self,
+        wanted: &[SegmentId],
+        tried: &mut BTreeSet<Barcode>,
+        objection: &mut Option<Objection>,
+    ) -> Result<Option<Mounted>, JobError> {
+        for barcode in self.candidates(wanted, tried)? {
+            tried.insert(barcode);
+            if !self.station.fetch(barcode)? {
+                continue;
+            }
+            match self.consider(wanted)? {
+                Ok(mounted) => return Ok(Some(mounted)),
+                Err(error) => {
+                    self.desk.notice(format!("not written: {}", chain(&error)));
+                    *objection = Some(error);
+                    self.station.put_away(self.catalog, self.desk)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Barcodes of the library's slots that are worth a try, the best first.
+    fn candidates(
+        &mut self,
+        wanted: &[SegmentId],
+        tried: &BTreeSet<Barcode>,
+    ) -> Result<Vec<Barcode>, JobError> {
+        let barcodes = self.station.barcodes_in_slots().map_err(RigError::from)?;
+        let mut ranked = Vec::new();
+        for barcode in barcodes {
+            if tried.contains(&barcode) || barcode.is_cleaning() {
+                continue;
+            }
+            let rank = match self.catalog.volume(barcode.volser())? {
+                Some(volume) => match self.objection(&volume, wanted)? {
+                    Some(_) => continue,
+                    None if volume.status == Status::Appendable => 0,
+                    None => 1,
+                },
+                None => 2,
+            };
+            ranked.push((rank, barcode));
+        }
+        ranked.sort();
+        Ok(ranked.into_iter().map(|(_, barcode)| barcode).collect())
+    }
+
+    /// Why the catalog is against writing to a volume, if it is.
+    fn objection(
+        &self,
+        volume: &Volume,
+        wanted: &[SegmentId],
+    ) -> Result<Option<Objection>, JobError> {
+        let against = |what: String, advice: &str| {
+            let (cartridge, advice) = (volume.volser.to_string(), advice.to_owned());
+            Ok(Some(JobError::Cartridge { cartridge, what, advice, cause: None }))
+        };
+        if volume.pool != *self.pool {
+            let what = format!("it is of pool {}, not {}", volume.pool, self.pool);
+            return against(what, "use a cartridge of the job's pool");
+        }
+        if !lifecycle::takes_data(volume.status) {
+            let what = format!("it takes no more data, it is {}", volume.status);
+            return against(what, "use another cartridge");
+        }
+        for segment in wanted {
+            let copies = self.catalog.copies(*segment)?;
+            if copies.iter().any(|copy| copy.volume == volume.id) {
+                let what = "it holds a copy of what is to be written already".to_owned();
+                return against(what, "the next copy goes on another cartridge");
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks at the cartridge in the drive: ready to be appended to, or why not.
+    fn consider(&mut self, wanted: &[SegmentId]) -> Result<Result<Mounted, Objection>, JobError> {
+        let loaded = self.station.identify()?;
+        let emulated = self.station.drive.identity().emulated;
+        let mounted = match recognise(self.catalog, &self.station.name, emulated, loaded)? {
+            Recognised::Alien(error) => return Ok(Err(*error)),
+            Recognised::Known(mounted) => *mounted,
+            Recognised::Unknown(label, digest, medium) => {
+                self.adopt(|adoption| adoption.volume(*label, digest, *medium))?
+            }
+            Recognised::Blank(medium, barcode) => {
+                let Some(barcode) = barcode.filter(|_| self.pool_settings.label_blank) else {
+                    return Ok(Err(self.unlabelled()));
+                };
+                let labelling = Labelling {
+                    catalog: self.catalog,
+                    pool: self.pool,
+                    settings: self.pool_settings,
+                    desk: self.desk,
+                };
+                labelling.write(self.station, barcode.volser(), Some(barcode), &medium)?
+            }
+        };
+        if let Some(error) = self.objection(&mounted.volume, wanted)? {
+            return Ok(Err(error));
+        }
+        if mounted.medium.write_protected {
+            return Ok(Err(JobError::Cartridge {
+                cartridge: mounted.volume.volser.to_string(),
+                what: "it is write-protected".into(),
+                advice: "move its switch if it may be written, or use another cartridge".into(),
+                cause: None,
+            }));
+        }
+        let Mounted { volume, medium } = mounted;
+        // The catalog alone never authorises a write: the tape is asked where it ends.
+        let volume = self.adopt(|adoption| adoption.settle_end(volume))?;
+        if let Some(error) = self.objection(&volume, wanted)? {
+            return Ok(Err(error));
+        }
+        Ok(Ok(Mounted { volume, medium }))
+    }
+
+    fn adopt<T>(
+        &mut self,
+        work: impl FnOnce(&mut Adoption<'_>) -> Result<T, JobError>,
+    ) -> Result<T, JobError> {
+        let staged = self.staged()?.into_keys().collect();
+        let mut adoption =
+            Adoption { catalog: self.catalog, station: self.station, desk: self.desk, staged };
+        work(&mut adoption)
+    }
+
+    fn unlabelled(&self) -> JobError {
+        JobError::Cartridge {
+            cartridge: format!("the cartridge in {}", self.station.name),
+            what: "it is blank and has no label".into(),
+            advice: format!(
+                "`tapevault media label VOLSER --pool {}` labels it; `label_blank` in the pool's \
+                 settings lets jobs do so",
+                self.pool
+            ),
+            cause: None,
+        }
+    }
+
+    /// Makes sure that the cartridge in the drive is still the session's.
+    pub(super) fn identify_again(&mut self, session: &Session) -> Result<(), JobError> {
+        let loaded = self.station.identify()?;
+        let emulated = self.station.drive.identity().emulated;
+        match recognise(self.catalog, &self.station.name, emulated, loaded)? {
+            Recognised::Known(mounted) if mounted.volume.id == session.volume.id => Ok(()),
+            Recognised::Alien(error) => Err(*error),
+            Recognised::Known(_) | Recognised::Unknown(..) | Recognised::Blank(..) => {
+                Err(JobError::Cartridge {
+                    cartridge: session.volume.volser.to_string(),
+                    what: format!("it is not in {} any more", self.station.name),
+                    advice: "nobody may change cartridges during a job; run the same command again"
+                        .into(),
+                    cause: None,
+                })
+            }
+        }
+    }
+}
+
+/// An error and its causes, in one line.
+fn chain(error: &JobError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        text.push_str(&format!(": {next}"));
+        cause = next.source();
+    }
+    text
+}
