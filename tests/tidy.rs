@@ -131,10 +131,38 @@ fn upward_names(module: &str, code: &str) -> Vec<String> {
         .collect()
 }
 
+/// The modules that code names by `crate::…`, those of grouped imports among them.
 fn named(code: &str) -> impl Iterator<Item = &str> {
-    code.split("crate::").skip(1).map(|rest| {
-        rest.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
+    code.split("crate::").skip(1).flat_map(|rest| match rest.strip_prefix('{') {
+        Some(group) => top_level(group),
+        None => vec![first_word(rest)],
     })
+}
+
+fn first_word(text: &str) -> &str {
+    text.trim_start().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default()
+}
+
+/// The first words of a group's parts, up to its closing brace.
+fn top_level(group: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut words) = (0_u32, 0, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => {
+                words.push(first_word(&group[start..at]));
+                break;
+            }
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                words.push(first_word(&group[start..at]));
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 #[test]
@@ -177,6 +205,8 @@ fn a_planted_upward_import_is_caught() {
         ("drive", "use crate::catalog::Catalog;", true),
         ("staging", "fn f() { crate::source::x() }", true),
         ("item", "use crate::volume::run::Row;", true),
+        ("drive", "use crate::{\n    scsi::{cdb, sense},\n    catalog::Catalog,\n};", true),
+        ("drive", "use crate::{\n    scsi::{cdb, sense},\n    unit::KIB,\n};", false),
         ("drive", "use crate::scsi::sense::Sense;", false),
         ("nowhere", "", true),
     ] {

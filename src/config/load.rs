@@ -164,10 +164,10 @@ fn check(settings: &Settings) -> Result<(), Broken> {
     check_devices(settings)?;
     for (name, pool) in &settings.pools {
         let block = pool.block_size.0;
-        if !block.is_power_of_two() || !(64 << 10..=4 << 20).contains(&block) {
+        if !block.is_power_of_two() || !(64 << 10..=1 << 20).contains(&block) {
             return broken(
                 format!("pools.{name}.block_size"),
-                "must be a power of two from 64 KiB to 4 MiB",
+                "must be a power of two from 64 KiB to 1 MiB",
             );
         }
     }

@@ -1,0 +1,100 @@
+//! What went wrong, which exit code it has, and what to do about it.
+
+use crate::{
+    catalog::{BadPattern, CatalogError},
+    cli::exit::Exit,
+    config::ConfigError,
+    ident::Volser,
+    job::{JobError, Remedy},
+    report::describe,
+};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The config.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A pattern.
+    #[error(transparent)]
+    Pattern(BadPattern),
+    /// A volume that nobody knows.
+    #[error("this catalog knows no volume {volser}")]
+    UnknownVolume {
+        /// Which.
+        volser: Volser,
+    },
+    /// Something on the command line.
+    #[error("{what}")]
+    Usage {
+        /// What.
+        what: String,
+    },
+    /// The job.
+    #[error(transparent)]
+    Job(#[from] JobError),
+}
+
+impl From<CatalogError> for Failure {
+    fn from(error: CatalogError) -> Self {
+        Self::Job(error.into())
+    }
+}
+
+impl Failure {
+    /// The exit code.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_)
+            | Self::Pattern(_)
+            | Self::UnknownVolume { .. }
+            | Self::Usage { .. } => Exit::Usage,
+            Self::Job(error) => match error.remedy() {
+                Remedy::Config => Exit::Usage,
+                Remedy::Operator => Exit::Operator,
+                Remedy::Media => Exit::NoMedia,
+                Remedy::Device => Exit::Device,
+                Remedy::Source => Exit::Source,
+                Remedy::Storage => Exit::Storage,
+            },
+        }
+    }
+
+    /// The message with its causes, and what to do.
+    pub(super) fn message(&self) -> String {
+        let mut text = describe(self);
+        if let Some(advice) = self.advice() {
+            text.push_str("\n  → ");
+            text.push_str(&advice);
+        }
+        text
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::Config(ConfigError::Missing) => {
+                "write one with `tapevault init`, or name it with --config".into()
+            }
+            Self::Config(ConfigError::Untrusted { .. }) => {
+                "name it with --config if you trust it".into()
+            }
+            Self::Config(
+                ConfigError::Syntax { suggestion: Some(name), .. }
+                | ConfigError::Value { suggestion: Some(name), .. },
+            ) => format!("did you mean `{name}`?"),
+            Self::Config(
+                ConfigError::Read { .. }
+                | ConfigError::Syntax { suggestion: None, .. }
+                | ConfigError::Value { suggestion: None, .. },
+            )
+            | Self::Pattern(_)
+            | Self::Usage { .. } => return None,
+            Self::UnknownVolume { .. } => {
+                "`tapevault media list` shows those it knows; `tapevault catalog rebuild` adds one \
+                 from its cartridge"
+                    .into()
+            }
+            Self::Job(error) => return error.advice(),
+        })
+    }
+}
