@@ -10,11 +10,13 @@ use crate::{
     catalog::CatalogError,
     drive::DriveError,
     ident::{PoolName, SourceName, Volser},
-    job::{monitor::Prompt, rig::RigError},
+    job::{
+        monitor::Prompt,
+        rig::{OpenError, RigError},
+    },
     media::lifecycle::Kept,
     source::SourceError,
     staging::StagingError,
-    transport::sg::OpenError,
 };
 
 /// Why a job ended early.

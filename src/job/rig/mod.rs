@@ -6,16 +6,15 @@ use std::{path::Path, sync::Arc};
 
 pub use station::{Left, Station, Whereabouts};
 
+pub use crate::transport::sg::OpenError;
+
 use crate::{
     changer::{Changer, ChangerError},
     clock::Clock,
     drive::{Drive, DriveError},
     emulator,
     job::settings::Settings,
-    transport::{
-        Transport, TransportError,
-        sg::{OpenError, Sg},
-    },
+    transport::{Transport, TransportError, sg::Sg},
 };
 
 /// How a device is named that lies in the emulated library.
