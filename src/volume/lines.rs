@@ -262,21 +262,28 @@ pub struct Reader<R> {
     line: u64,
     buffer: Vec<u8>,
     last: Option<Entry>,
+    /// Whether the stream failed, so that nothing more can come.
+    failed: bool,
 }
 
 impl<R: BufRead> Reader<R> {
     /// A reader of a manifest's lines; `inner` ends where the manifest ends.
     pub fn new(inner: R) -> Self {
-        Self { inner, line: 0, buffer: Vec::new(), last: None }
+        Self { inner, line: 0, buffer: Vec::new(), last: None, failed: false }
     }
 
     /// The next entry, or `None` at the end. It can be taken by cloning, or read in place.
     ///
     /// # Errors
     ///
-    /// When the manifest is broken here; what came before stands.
+    /// When the manifest is broken here; what came before stands. After a line that is malformed or
+    /// out of order the next one can be read; after any other error nothing comes.
     pub fn next_entry(&mut self) -> Result<Option<&Entry>, ManifestError> {
         let line = self.line;
+        if self.failed {
+            return Ok(None);
+        }
+        self.failed = true;
         self.buffer.clear();
         let mut bounded = (&mut self.inner).take(LINE_MAX);
         let count = bounded
@@ -288,12 +295,13 @@ impl<R: BufRead> Reader<R> {
         if self.buffer.last() != Some(&b'\n') {
             return Err(ManifestError::Endless { line });
         }
+        self.failed = false;
+        self.line += 1;
         let entry =
             read_line(&self.buffer).map_err(|cause| ManifestError::Malformed { line, cause })?;
         if self.last.as_ref().is_some_and(|last| last.order() >= entry.order()) {
             return Err(ManifestError::OutOfOrder { line });
         }
-        self.line += 1;
         Ok(Some(self.last.insert(entry)))
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use tapevault::tar::{Names, ReadError, Reader};
-use tapevault::volume::index::{IndexError, IndexReader};
+use tapevault::volume::index::{Entries, IndexError, IndexReader, Piece, RunReader};
 use tapevault::volume::label::{self, LabelError};
 use tapevault::volume::lines::{self, ManifestError};
 use tapevault::volume::segment;
@@ -226,4 +226,43 @@ fn index_cut_before_its_seal() {
 fn segment_where_an_index_belongs() {
     let error = read_index(&tape_file(1)).unwrap_err();
     assert!(matches!(error, IndexError::Unexpected { .. }), "{error}");
+}
+
+/// Everything that can be made of bytes that claim to be a tape file.
+fn decode_all(bytes: &[u8]) -> usize {
+    let mut errors = usize::from(label::decode(bytes).is_err());
+    errors += usize::from(trailer::decode(final_block(bytes)).is_err());
+    errors += usize::from(read_all(bytes).is_err());
+    let Ok(mut reader) = IndexReader::new(bytes) else { return errors + 1 };
+    loop {
+        match reader.next_piece() {
+            Ok(Some(Piece::Manifest(_))) => {
+                errors += Entries::new(&mut reader).unwrap().filter(Result::is_err).count();
+            }
+            Ok(Some(Piece::Run(_))) => match RunReader::new(&mut reader) {
+                Ok(run) => errors += run.filter(Result::is_err).count(),
+                Err(_) => errors += 1,
+            },
+            Ok(Some(Piece::Segments(_) | Piece::Tables)) => {}
+            Ok(None) => return errors,
+            Err(_) => return errors + 1,
+        }
+    }
+}
+
+#[test]
+fn flipped_tape_files_never_panic() {
+    for number in 0..3 {
+        let bytes = tape_file(number);
+        let whole = decode_all(&bytes);
+        let mut found = 0;
+        for at in (0..bytes.len()).step_by(bytes.len() / 800) {
+            for mask in [1, 0x80] {
+                let mut broken = bytes.clone();
+                broken[at] ^= mask;
+                found += usize::from(decode_all(&broken) > whole);
+            }
+        }
+        assert!(found > 0, "tape file {number}");
+    }
 }

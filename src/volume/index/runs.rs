@@ -107,6 +107,7 @@ pub struct RunReader<R: Read> {
     header: RunHeader,
     line: u64,
     buffer: Vec<u8>,
+    failed: bool,
 }
 
 impl<R: Read> std::fmt::Debug for RunReader<R> {
@@ -133,7 +134,7 @@ impl<R: Read> RunReader<R> {
         read_line(&mut inner, &mut buffer, 0)?;
         let header = serde_json::from_slice(&buffer)
             .map_err(|cause| RunError::Malformed { line: 0, cause })?;
-        Ok(Self { inner, header, line: 1, buffer })
+        Ok(Self { inner, header, line: 1, buffer, failed: false })
     }
 
     /// What is known of the run as a whole.
@@ -147,6 +148,9 @@ impl<R: Read> Iterator for RunReader<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let line = self.line;
+        if self.failed {
+            return None;
+        }
         match read_line(&mut self.inner, &mut self.buffer, line) {
             Ok(false) => None,
             Ok(true) => {
@@ -154,7 +158,10 @@ impl<R: Read> Iterator for RunReader<R> {
                 let change = serde_json::from_slice(&self.buffer);
                 Some(change.map_err(|cause| RunError::Malformed { line, cause }))
             }
-            Err(error) => Some(Err(error)),
+            Err(error) => {
+                self.failed = true;
+                Some(Err(error))
+            }
         }
     }
 }
