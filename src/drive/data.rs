@@ -8,7 +8,7 @@ use crate::{
     position::{ObjectNumber, Position},
     scsi::{
         cdb::{Command, PositionForm, U24},
-        position::{Extended, Short},
+        position::{Extended, Flags, Short},
     },
     transport::Transfer,
 };
@@ -153,34 +153,29 @@ impl Drive {
             self.abilities.extended_position = Some(data.is_some());
             if let Some(data) = data {
                 let reply = Extended::decode(&data).ok_or_else(|| self.garbled(&command))?;
-                let unknown = reply.flags.objects_unknown
-                    || reply.flags.bytes_unknown
-                    || reply.flags.position_unknown;
-                let empty = reply.objects == 0 && reply.bytes == 0 && reply.first == reply.last;
-                return self.held(&command, unknown, empty);
+                return self.hold(&command, Buffer::of_extended(&reply));
             }
         }
         let command = Command::ReadPosition { form: PositionForm::Short, allocation: 0 };
         let data = self.fetch(&command, Short::LENGTH)?;
         let reply = Short::decode(&data).ok_or_else(|| self.garbled(&command))?;
-        let unknown = reply.flags.objects_unknown
-            || reply.flags.bytes_unknown
-            || reply.flags.position_unknown;
-        self.held(&command, unknown, reply.objects == 0 && reply.bytes == 0)
+        self.hold(&command, Buffer::of_short(&reply))
     }
 
-    fn held(&mut self, command: &Command, unknown: bool, empty: bool) -> Result<(), DriveError> {
-        if !unknown && empty {
-            return Ok(());
-        }
-        let detail = if unknown {
-            "the drive does not know what its buffer holds"
-        } else {
-            "the buffer is not empty after a flush"
+    fn hold(&mut self, command: &Command, buffer: Buffer) -> Result<(), DriveError> {
+        let error = match buffer {
+            Buffer::Empty => return Ok(()),
+            Buffer::Unknown => {
+                let detail = Some("the drive does not know what its buffer holds");
+                DriveError::PositionLost(self.fault(command.name(), None, detail))
+            }
+            Buffer::Held => {
+                let detail = Some("the buffer is not empty after a flush");
+                DriveError::Deferred(self.fault(command.name(), None, detail))
+            }
         };
-        let fault = self.fault(command.name(), None, Some(detail));
         self.next = None;
-        Err(if unknown { DriveError::PositionLost(fault) } else { DriveError::Deferred(fault) })
+        Err(error)
     }
 
     /// Holds the drive's position against what was expected, if anything was.
@@ -196,6 +191,71 @@ impl Drive {
                 Err(DriveError::Mismatch { expected, found: position.object, fault })
             }
             Some(_) | None => Ok(position),
+        }
+    }
+}
+
+/// What a drive says of its buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Buffer {
+    Empty,
+    Held,
+    Unknown,
+}
+
+impl Buffer {
+    fn of_extended(reply: &Extended) -> Self {
+        let same = reply.first == reply.last;
+        Self::of(reply.flags, reply.objects == 0 && reply.bytes == 0 && same)
+    }
+
+    /// The numbers of objects stop at 32 bits here, so that they prove nothing.
+    fn of_short(reply: &Short) -> Self {
+        Self::of(reply.flags, reply.objects == 0 && reply.bytes == 0)
+    }
+
+    fn of(flags: Flags, empty: bool) -> Self {
+        if flags.objects_unknown || flags.bytes_unknown || flags.position_unknown {
+            return Self::Unknown;
+        }
+        if empty { Self::Empty } else { Self::Held }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_is_empty_only_when_every_number_is_known_and_says_so() {
+        let empty = Extended { first: 9, last: 9, ..Extended::default() };
+        let flags = Flags::default();
+        for (reply, buffer) in [
+            (empty, Buffer::Empty),
+            (Extended { objects: 1, ..empty }, Buffer::Held),
+            (Extended { bytes: 1, ..empty }, Buffer::Held),
+            (Extended { last: 8, ..empty }, Buffer::Held),
+            (
+                Extended { flags: Flags { objects_unknown: true, ..flags }, ..empty },
+                Buffer::Unknown,
+            ),
+            (Extended { flags: Flags { bytes_unknown: true, ..flags }, ..empty }, Buffer::Unknown),
+            (
+                Extended { flags: Flags { position_unknown: true, ..flags }, ..empty },
+                Buffer::Unknown,
+            ),
+            (Extended { flags: Flags { early_warning: true, ..flags }, ..empty }, Buffer::Empty),
+        ] {
+            assert_eq!(Buffer::of_extended(&reply), buffer, "{reply:?}");
+            let short = Short {
+                flags: reply.flags,
+                objects: reply.objects,
+                bytes: u32::try_from(reply.bytes).unwrap(),
+                ..Short::default()
+            };
+            if reply.first == reply.last {
+                assert_eq!(Buffer::of_short(&short), buffer, "{short:?}");
+            }
         }
     }
 }
