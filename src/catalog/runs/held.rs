@@ -31,7 +31,10 @@ use crate::{
 pub struct Held {
     rows: Rows,
     row: Option<Row>,
-    since: Vec<Since>,
+    /// Segments whose first key is still to come, the next one last.
+    waiting: Vec<Since>,
+    /// Segments that the merge is in, the newest first.
+    open: Vec<Since>,
     holding: Holding,
     ready: std::vec::IntoIter<Row>,
     /// Rows of the item that [`Held::matching`] is at.
@@ -39,44 +42,31 @@ pub struct Held {
     failed: bool,
 }
 
-/// The entries of one segment for the source, from the segment's first for it on.
+/// The entries of one segment for the source, from the segment's first for it on. It is not read
+/// until the merge is there: most segments cover a short stretch of a source.
 #[derive(Debug)]
 struct Since {
     segment: SegmentId,
+    number: i64,
+    first: u32,
+    first_key: Key,
     source: SourceName,
     store: Arc<Store>,
-    number: i64,
-    /// Ordinal and key of the first entry for the source. The segment is not opened until the
-    /// merge is there: most segments cover a short stretch of a source.
-    first: (u32, Key),
     entries: Option<Entries>,
     head: Option<(u32, Entry)>,
-    done: bool,
 }
 
 impl Since {
-    /// The key that comes next, or `None` at the end.
-    fn key(&self) -> Option<&Key> {
-        match (&self.head, self.done) {
-            (_, true) => None,
-            (Some((_, entry)), false) => Some(&entry.item.key),
-            (None, false) => Some(&self.first.1),
-        }
-    }
-
-    fn open(&mut self) -> Result<(), CatalogError> {
-        if self.entries.is_none() {
-            self.entries = Some(Entries::from(&self.store, self.number, self.first.0));
-            self.advance()?;
-        }
-        Ok(())
-    }
-
+    /// Reads the next entry for the source, or none at the end.
     fn advance(&mut self) -> Result<(), CatalogError> {
-        let entries = self.entries.as_mut().expect("opened");
+        let entries =
+            self.entries.get_or_insert_with(|| Entries::from(&self.store, self.number, self.first));
         self.head = entries.next().transpose()?.filter(|(_, entry)| entry.source == self.source);
-        self.done = self.head.is_none();
         Ok(())
+    }
+
+    fn key(&self) -> Option<&Key> {
+        self.head.as_ref().map(|(_, entry)| &entry.item.key)
     }
 }
 
@@ -178,8 +168,12 @@ impl Held {
             self.row = self.rows.pull()?;
         }
         let mut parts: HashMap<(Version, Token, u32), InParts> = HashMap::new();
-        for since in self.since.iter_mut().filter(|since| since.key() == Some(&key)) {
-            since.open()?;
+        while let Some(mut since) = self.waiting.pop_if(|since| since.first_key == key) {
+            since.advance()?;
+            let at = self.open.partition_point(|other| other.number > since.number);
+            self.open.insert(at, since);
+        }
+        for since in &mut self.open {
             while let Some((ordinal, entry)) =
                 since.head.take_if(|(_, entry)| entry.item.key == key)
             {
@@ -198,7 +192,7 @@ impl Held {
                 }
             }
         }
-        self.since.retain(|since| !since.done);
+        self.open.retain(|since| since.head.is_some());
         for (row, parts) in parts.into_values() {
             candidates.extend(self.put_together(row, parts)?);
         }
@@ -206,13 +200,11 @@ impl Held {
         Ok(true)
     }
 
-    fn next_key(&mut self) -> Option<Key> {
-        let sealed = self.since.iter().filter_map(Since::key).min();
-        match (self.row.as_ref().map(|row| &row.key), sealed) {
-            (Some(row), Some(sealed)) if sealed.cmp(row) == Ordering::Less => Some(sealed.clone()),
-            (Some(row), _) => Some(row.clone()),
-            (None, sealed) => sealed.cloned(),
-        }
+    fn next_key(&self) -> Option<Key> {
+        let waiting = self.waiting.last().map(|since| &since.first_key);
+        let open = self.open.iter().filter_map(Since::key);
+        let row = self.row.as_ref().map(|row| &row.key);
+        open.chain(waiting).chain(row).min().cloned()
     }
 
     /// The row of an item in parts, if all of them are held.
@@ -322,13 +314,13 @@ impl Catalog {
             Some(run) => self.rows(run.id)?,
             None => Rows::none(),
         };
-        let mut since = self.sealed_since(source, run.as_ref())?;
-        // Newest first: of two places for the same state the newer is taken.
-        since.reverse();
+        let mut waiting = self.sealed_since(source, run.as_ref())?;
+        waiting.sort_by(|a, b| b.first_key.cmp(&a.first_key));
         Ok(Held {
             rows,
             row: None,
-            since,
+            waiting,
+            open: Vec::new(),
             holding: Holding { store: Arc::clone(&self.store), segments: HashMap::new() },
             ready: Vec::new().into_iter(),
             current: Vec::new(),
@@ -380,10 +372,10 @@ impl Catalog {
                         segment: SegmentId(uuid(row, 1)?),
                         source: source.clone(),
                         store: Arc::clone(&self.store),
-                        first: (row.get(2)?, Key(row.get(3)?)),
+                        first: row.get(2)?,
+                        first_key: Key(row.get(3)?),
                         entries: None,
                         head: None,
-                        done: false,
                     })
                 })?;
             Ok(since.collect::<Result<_, _>>()?)

@@ -1,6 +1,6 @@
 //! Reading runs: levels of changes merged into rows.
 
-use std::{cmp::Ordering, sync::Arc, vec};
+use std::{sync::Arc, vec};
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -156,35 +156,31 @@ impl Rows {
     }
 
     pub(super) fn pull(&mut self) -> Result<Option<Row>, CatalogError> {
-        loop {
-            let mut least: Option<(Key, Version)> = None;
-            let mut holders = Vec::new();
-            for (at, level) in self.levels.iter_mut().enumerate() {
-                let Some(change) = level.peek()? else { continue };
-                let (key, version) = block::item(change);
-                let order = match &least {
-                    Some(least) => (key, version).cmp(&(&least.0, &least.1)),
-                    None => Ordering::Less,
-                };
-                match order {
-                    Ordering::Less => {
-                        least = Some((key.clone(), version.clone()));
-                        holders = vec![at];
-                    }
-                    Ordering::Equal => holders.push(at),
-                    Ordering::Greater => {}
+        while let Some(newest) = self.newest()? {
+            // Levels above `newest` are further on, those below are overruled if they are as far.
+            let (above, below) = self.levels.split_at_mut(newest + 1);
+            let change = above[newest].pull()?.expect("its head was seen");
+            for level in below {
+                if level.head.as_ref().is_some_and(|head| block::item(head) == block::item(&change))
+                {
+                    level.pull()?;
                 }
             }
-            let Some((newest, older)) = holders.split_first() else { return Ok(None) };
-            let change = self.levels[*newest].pull()?;
-            for at in older {
-                self.levels[*at].pull()?;
-            }
-            match change {
-                Some(Change::Put { row }) => return Ok(Some(row)),
-                Some(Change::Gone { .. }) | None => {}
+            if let Change::Put { row } = change {
+                return Ok(Some(row));
             }
         }
+        Ok(None)
+    }
+
+    /// The first level whose head is the least of all heads; `None` at the end.
+    fn newest(&mut self) -> Result<Option<usize>, CatalogError> {
+        for level in &mut self.levels {
+            level.peek()?;
+        }
+        let heads = self.levels.iter().enumerate();
+        let heads = heads.filter_map(|(at, level)| Some((block::item(level.head.as_ref()?), at)));
+        Ok(heads.min().map(|(_, at)| at))
     }
 }
 
