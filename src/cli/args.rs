@@ -344,6 +344,8 @@ pub enum CatalogCommand {
         #[arg(long, value_name = "NAME")]
         drive: Option<String>,
     },
+    /// Check the catalog's own soundness
+    Check,
 }
 
 /// What to do with the emulated library.

@@ -210,5 +210,12 @@ pub(super) fn catalog(bench: &Bench, command: &CatalogCommand) -> Result<Exit, F
             say::aside(&format!("{} volumes are in the catalog", Count(read)));
             Ok(exit_of(bench.desk.ledger.tally()))
         }
+        CatalogCommand::Check => {
+            let findings = bench.catalog()?.check()?;
+            for finding in &findings {
+                say::line(&finding.to_string());
+            }
+            Ok(if findings.is_empty() { Exit::Done } else { Exit::Findings })
+        }
     }
 }

@@ -144,7 +144,7 @@ impl Adoption<'_> {
                 Piece::Tables => {
                     let tables = zstd::Decoder::new(&mut reader)
                         .map_err(JobError::scratch("read the snapshot of the tables"))?;
-                    std::io::copy(&mut BufReader::new(tables), &mut std::io::sink()).ok();
+                    self.catalog.import_tables(&mut BufReader::new(tables))?;
                 }
             }
         }

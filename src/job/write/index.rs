@@ -217,8 +217,9 @@ impl Write<'_> {
 
     fn tables_file(&self) -> Result<File, JobError> {
         let failed = || JobError::scratch("write the snapshot of the tables");
-        let out =
+        let mut out =
             zstd::Encoder::new(io::BufWriter::new(self.scratch_file()?), LEVEL).map_err(failed())?;
+        self.catalog.export_tables(&mut out)?;
         let mut out = out.finish().map_err(failed())?;
         out.flush().map_err(failed())?;
         out.into_inner().map_err(|error| failed()(error.into_error()))
