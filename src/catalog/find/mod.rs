@@ -14,7 +14,7 @@ pub use pattern::{BadPattern, DigestPrefix, Glob, Pattern};
 use crate::{
     clock::Timestamp,
     ident::{SourceName, VolumeId},
-    item::Place,
+    item::{Key, Place},
     volume::manifest::Entry,
 };
 
@@ -40,6 +40,15 @@ pub struct Query {
     /// What the newest complete run that had ended by then holds: one state of each item, and
     /// nothing that was deleted. Every state ever archived when absent.
     pub as_of: Option<Timestamp>,
+}
+
+impl Query {
+    /// Whether a key is what the pattern looks for, ready to be asked often. What the pattern says
+    /// of digests, and what else narrows the query, is not asked.
+    pub fn key_matcher(&self) -> impl Fn(&Key) -> bool + use<> {
+        let matcher = pattern::Matcher::new(&self.pattern, self.ignore_case);
+        move |key| matcher.matches(&key.0)
+    }
 }
 
 /// A member that was looked for. An item in parts makes one hit for each part.
