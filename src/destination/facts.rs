@@ -19,14 +19,12 @@ use crate::item::{Item, Kind, Posix, Xattr};
 #[derive(Debug)]
 pub(super) struct Rules {
     options: Options,
-    /// Only root may give files away.
-    owners: bool,
     umask: u32,
 }
 
 impl Rules {
     pub(super) fn new(options: Options) -> Self {
-        Self { options, owners: rustix::process::geteuid().is_root(), umask: umask() }
+        Self { options, umask: umask() }
     }
 
     /// Gives an open file or directory the item's facts. Returns what did not come back.
@@ -35,7 +33,7 @@ impl Rules {
         // The owner first, since a change of it takes away capabilities and set-id bits; the mode
         // after the attributes, which a file that may not be written does not take; times last.
         if let Some(posix) = &item.posix {
-            if self.owners && rustix::fs::fchown(to, uid(posix), gid(posix)).is_err() {
+            if self.options.owners && rustix::fs::fchown(to, uid(posix), gid(posix)).is_err() {
                 left_out.push("owner".to_owned());
             }
             for xattr in self.wanted(posix) {
@@ -60,7 +58,7 @@ impl Rules {
         let mut left_out = Vec::new();
         let (directory, flags) = (place.directory.as_fd(), AtFlags::SYMLINK_NOFOLLOW);
         if let Some(posix) = &item.posix {
-            if self.owners
+            if self.options.owners
                 && rustix::fs::chownat(directory, temporary, uid(posix), gid(posix), flags).is_err()
             {
                 left_out.push("owner".to_owned());

@@ -40,6 +40,8 @@ const DEFERRED_BYTES: usize = 8 << 20;
 pub struct Options {
     /// Whether to replace what is there already.
     pub overwrite: bool,
+    /// Whether files and directories get their owners back. Only root may give files away.
+    pub owners: bool,
     /// Whether set-user-id and set-group-id bits come back.
     pub set_id: bool,
     /// Whether device nodes come back.
@@ -143,6 +145,15 @@ impl Destination {
             deferred: Sorter::new(path, DEFERRED_BYTES),
             links: HashMap::new(),
         })
+    }
+
+    /// Whether a file may be put at `path`. Directories on the way are made.
+    ///
+    /// # Errors
+    ///
+    /// When something is there already, or the way cannot be made.
+    pub fn check(&mut self, path: &[u8]) -> Result<(), DestinationError> {
+        self.place(path).map(drop)
     }
 
     /// Begins a file that is to be at `path` (relative, its components parted by slashes, otherwise
