@@ -58,7 +58,7 @@ impl Tally {
 }
 
 /// An error and its causes, in one line.
-fn chain(error: &dyn Error) -> String {
+pub(in crate::job) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::Clock,
     ident::{Barcode, PoolName, SourceName, Volser},
-    item::Key,
+    item::{Key, Version},
     position::ObjectNumber,
     source::Problem,
 };
@@ -193,6 +193,14 @@ pub enum Event<'a> {
         /// Where it is now.
         to: String,
     },
+    /// What a restore comes to.
+    RestorePlanned(RestorePlanned),
+    /// One cartridge of a restore, in the order in which they are wanted.
+    RestoreVolume(RestoreVolume),
+    /// An item did not come back, or not in full.
+    NotRestored(Lost<'a>),
+    /// A restore ended.
+    RestoreEnded(RestoreEnded),
     /// A file came back.
     Restored {
         /// The item.
@@ -217,6 +225,98 @@ pub enum Event<'a> {
         /// Other findings.
         findings: u64,
     },
+}
+
+/// What a restore comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RestorePlanned {
+    /// Items to restore.
+    pub items: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+    /// How many cartridges will be read.
+    pub volumes: u64,
+    /// How many of the items need no cartridge, because the catalog knows all about them.
+    pub without_tape: u64,
+}
+
+/// What a restore came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RestoreEnded {
+    /// Items that are in their place.
+    pub restored: u64,
+    /// Bytes of their content.
+    pub bytes: u64,
+    /// Items that are not.
+    pub not_restored: u64,
+    /// Bytes that were read from tape.
+    pub read_bytes: u64,
+}
+
+/// What one cartridge of a restore comes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RestoreVolume {
+    /// From 1.
+    pub number: u64,
+    /// The volume.
+    pub volser: Volser,
+    /// Its sticker.
+    pub barcode: Option<Barcode>,
+    /// Where it is.
+    pub place: String,
+    /// Members to read.
+    pub members: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Blocks to read.
+    pub blocks: u64,
+    /// Bytes of these blocks.
+    pub read_bytes: u64,
+    /// How often the tape is moved to another place.
+    pub locates: u64,
+    /// How long it will take, in seconds, from the cartridge's arrival to its leaving.
+    pub seconds: u64,
+}
+
+/// An item that did not come back, or not in full.
+#[derive(Debug, Serialize)]
+pub struct Lost<'a> {
+    /// The source.
+    pub source: &'a SourceName,
+    /// The item.
+    #[serde(flatten)]
+    pub key: &'a Key,
+    /// Its version.
+    #[serde(skip_serializing_if = "Version::is_none")]
+    pub version: &'a Version,
+    /// Why.
+    pub why: NotRestored,
+    /// The device's or the system's own words.
+    pub detail: String,
+}
+
+/// Why an item did not come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NotRestored {
+    /// The run saw it and could not archive it.
+    NeverArchived,
+    /// It is sealed, but on no volume yet.
+    Staged,
+    /// No volume holds it any more.
+    NoCopy,
+    /// No volume that could be had holds it.
+    NoVolume,
+    /// What is on tape cannot be read, or does not agree with its digest, on any volume.
+    Damaged,
+    /// Something is there already.
+    Exists,
+    /// It is a device node, for which nobody asked.
+    Device,
+    /// The destination does not take it.
+    Refused,
+    /// It is there, but not all that is known about it (attributes, owner, mode, times).
+    Incomplete,
 }
 
 /// Something that only hands can do.

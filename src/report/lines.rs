@@ -1,10 +1,13 @@
 //! Events as sentences.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use crate::{
-    job::monitor::{Event, Prompt, Stage},
-    unit::{ByteCount, Count},
+    job::monitor::{
+        Event, Lost, NotRestored, Prompt, RestoreEnded, RestorePlanned, RestoreVolume, Stage,
+    },
+    printable::Printable,
+    unit::{ByteCount, Count, Span},
 };
 
 /// An error with the chain of its causes, each once.
@@ -115,11 +118,76 @@ pub fn sentence(event: &Event<'_>) -> Option<String> {
             Count(*findings)
         ),
         Event::Ejected { volser, to } => format!("{volser} is out of the drive: {to}"),
+        Event::RestorePlanned(planned) => restore_planned(*planned),
+        Event::RestoreVolume(volume) => restore_volume(volume),
+        Event::NotRestored(lost) => not_restored(lost),
+        Event::RestoreEnded(ended) => restore_ended(*ended),
         Event::Notice { text } => text.clone(),
         Event::JobEnded { job, outcome, losses, findings } => {
             ending(job, outcome, *losses, *findings)
         }
     })
+}
+
+fn restore_planned(planned: RestorePlanned) -> String {
+    format!(
+        "{} items to restore, {}, from {} cartridges; {} of them need none",
+        Count(planned.items),
+        ByteCount(planned.bytes),
+        Count(planned.volumes),
+        Count(planned.without_tape)
+    )
+}
+
+fn restore_ended(ended: RestoreEnded) -> String {
+    let mut line = format!(
+        "restored {} items, {}; read {} from tape",
+        Count(ended.restored),
+        ByteCount(ended.bytes),
+        ByteCount(ended.read_bytes)
+    );
+    if ended.not_restored > 0 {
+        line.push_str(&format!("; {} items NOT restored", Count(ended.not_restored)));
+    }
+    line
+}
+
+fn restore_volume(volume: &RestoreVolume) -> String {
+    let sticker = volume.barcode.map_or_else(|| volume.volser.to_string(), |code| code.to_string());
+    format!(
+        "{}. {sticker} ({}): {} members, {}; {} blocks to read ({}), about {}",
+        volume.number,
+        volume.place,
+        Count(volume.members),
+        ByteCount(volume.bytes),
+        Count(volume.blocks),
+        ByteCount(volume.read_bytes),
+        Span(Duration::from_secs(volume.seconds))
+    )
+}
+
+fn not_restored(lost: &Lost<'_>) -> String {
+    let why = match lost.why {
+        NotRestored::NeverArchived => "not restored: it was seen, but could not be archived then",
+        NotRestored::Staged => "not restored: it is staged, and on no volume yet",
+        NotRestored::NoCopy => "not restored: no volume holds it any more",
+        NotRestored::NoVolume => "not restored: no volume that holds it could be had",
+        NotRestored::Damaged => "not restored: no copy of it is good",
+        NotRestored::Exists => "not restored: something is there already",
+        NotRestored::Device => "not restored: it is a device node (--privileged restores those)",
+        NotRestored::Refused => "not restored",
+        NotRestored::Incomplete => "restored, but without",
+    };
+    let mut line = format!("{}: {}", lost.source, lost.key.printable());
+    if !lost.version.is_none() {
+        line.push_str(&format!(" [version {}]", Printable::from(&*lost.version.0)));
+    }
+    line.push_str(&format!(": {why}"));
+    if !lost.detail.is_empty() {
+        let joint = if lost.why == NotRestored::Incomplete { "" } else { ":" };
+        line.push_str(&format!("{joint} {}", Printable::from(&*lost.detail)));
+    }
+    line
 }
 
 fn ending(job: &str, outcome: &str, losses: u64, findings: u64) -> String {
