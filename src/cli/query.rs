@@ -45,7 +45,6 @@ fn known(catalog: &Catalog, volser: Volser) -> Result<VolumeId, Failure> {
 }
 
 /// A place as `find` prints it: the segment and the manifest line.
-#[expect(dead_code, reason = "for restore")]
 pub(super) fn parse_place(text: &str) -> Result<Place, Failure> {
     let error = || Failure::Usage { what: format!("{text:?} is not a place as `find` prints it") };
     let (segment, ordinal) = text.split_once(':').ok_or_else(error)?;

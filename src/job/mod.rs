@@ -8,6 +8,7 @@ pub mod export;
 pub mod findings;
 pub mod monitor;
 pub mod mount;
+pub mod restore;
 pub mod rig;
 pub mod settings;
 pub mod sources;

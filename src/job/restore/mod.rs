@@ -1,0 +1,440 @@
+//! Bringing items back from tape: select, plan, read in the order of the tape, put into place.
+
+mod outcome;
+mod plan;
+mod read;
+mod select;
+mod spool;
+mod wanted;
+
+use std::{collections::HashSet, path::PathBuf, sync::atomic::Ordering};
+
+use crate::{
+    catalog::{Catalog, Query},
+    destination::Destination,
+    ident::{Barcode, Volser, VolumeId},
+    item::{Kind, Place},
+    job::{
+        Desk, JobError,
+        findings::{Tally, chain},
+        monitor::{Counters, Event, RestoreEnded, RestorePlanned, Stage},
+        restore::{
+            outcome::{NotRestored, Outcome},
+            plan::{Plan, Planner},
+            read::{Assembler, OpenFiles, Reading},
+            select::Selected,
+            spool::{Spool, SpoolWriter},
+            wanted::{Piece, WantedFile},
+        },
+        rig::{self, Left, RigError, Station},
+        settings::Settings,
+    },
+    media::Volume,
+};
+
+pub use crate::destination::Options;
+
+/// Rounds over the links that could not be made without reading.
+const LINK_ROUNDS: u32 = 2;
+
+/// What comes back.
+#[derive(Clone, Debug)]
+pub enum Selection {
+    /// What a query finds among what was current at its date, or is now.
+    Query {
+        /// The query.
+        query: Box<Query>,
+        /// Whether older versions come back, too, each beside the latest.
+        all_versions: bool,
+    },
+    /// What is at these places.
+    Places(Vec<Place>),
+}
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What comes back.
+    pub selection: Selection,
+    /// Where to.
+    pub to: PathBuf,
+    /// What else than bytes in new files.
+    pub options: Options,
+    /// The drive, instead of the only one.
+    pub drive: Option<String>,
+    /// Whether to plan only.
+    pub dry_run: bool,
+}
+
+/// What is near the drive.
+#[derive(Debug, Default)]
+struct Near {
+    /// Whether drive and library were asked; else the catalog's word counts.
+    asked: bool,
+    drive: Option<String>,
+    in_drive: Option<Barcode>,
+    in_library: Vec<Barcode>,
+}
+
+/// Restores.
+///
+/// # Errors
+///
+/// What ended it early. Items that do not come back are findings, and the rest does.
+pub fn run(
+    settings: &Settings,
+    catalog: &Catalog,
+    request: &Request,
+    desk: &Desk,
+) -> Result<Tally, JobError> {
+    desk.tell(&Event::JobStarted { job: "restore", pool: None });
+    let mut outcome = Outcome::new(desk, &request.to);
+    let selected = select::select(catalog, &request.selection, desk, &mut outcome)?;
+    if selected.items() == 0 && outcome.lost == 0 {
+        let what = "nothing that was current then is what was looked for".to_owned();
+        return Err(JobError::NotHeld { what });
+    }
+    let mut restore = Restore {
+        settings,
+        catalog,
+        request,
+        desk,
+        near: Near::default(),
+        station: None,
+        mounted: None,
+        unavailable: HashSet::new(),
+        obstacle: None,
+        numbers: 0,
+    };
+    if request.dry_run {
+        restore.rehearse(&selected)?;
+        return Ok(desk.ledger.tally());
+    }
+    let done = restore.restore(&selected, &mut outcome);
+    let put_back = restore.put_back();
+    desk.progress_now();
+    desk.tell(&Event::RestoreEnded(RestoreEnded {
+        restored: outcome.restored,
+        bytes: outcome.bytes,
+        not_restored: outcome.lost,
+        read_bytes: desk.counters.read_bytes.load(Ordering::Relaxed),
+    }));
+    done.and(put_back)?;
+    // All that could be had is in its place; but there was more.
+    match restore.obstacle {
+        Some(error) if outcome.lost > 0 => Err(error),
+        Some(_) | None => Ok(desk.ledger.tally()),
+    }
+}
+
+struct Restore<'a> {
+    settings: &'a Settings,
+    catalog: &'a Catalog,
+    request: &'a Request,
+    desk: &'a Desk,
+    near: Near,
+    station: Option<Station>,
+    mounted: Option<Volser>,
+    unavailable: HashSet<VolumeId>,
+    /// Why the first of them cannot be had.
+    obstacle: Option<JobError>,
+    /// Files numbered so far.
+    numbers: u64,
+}
+
+impl Restore<'_> {
+    /// Plans, and no more.
+    fn rehearse(&mut self, selected: &Selected) -> Result<(), JobError> {
+        let mut pieces = SpoolWriter::new(self.desk)?;
+        for file in selected.files.records()? {
+            self.explode(file?, &mut pieces)?;
+        }
+        let plan = self.plan(&pieces.finish()?)?;
+        self.announce(selected, &plan);
+        let mut outcome = Outcome::new(self.desk, &self.request.to);
+        self.report_lost(&plan, &mut OpenFiles::default(), &mut outcome)?;
+        Ok(())
+    }
+
+    fn restore(&mut self, selected: &Selected, outcome: &mut Outcome<'_>) -> Result<(), JobError> {
+        let mut destination =
+            Destination::open(&self.request.to, self.request.options).map_err(outcome::fatal)?;
+        let done = self.fill(selected, &mut destination, outcome);
+        // Whatever came of it, what is there is left in order.
+        let mut failure = None;
+        let finished = destination.finish(&mut |item, result| {
+            if let Err(error) = outcome.deferred(item, result) {
+                failure.get_or_insert(error);
+            }
+        });
+        if outcome.kept > 0 {
+            self.desk.notice(format!(
+                "{} directories were there before: they keep their modes and times",
+                outcome.kept
+            ));
+        }
+        let records = outcome.finish_records();
+        done?;
+        finished.map_err(outcome::fatal)?;
+        failure.map_or(Ok(()), Err)?;
+        if let Some((path, count)) = records? {
+            self.desk.notice(format!(
+                "{count} items have another name here than in the archive: {} says which",
+                path.display()
+            ));
+        }
+        Ok(())
+    }
+
+    fn fill(
+        &mut self,
+        selected: &Selected,
+        destination: &mut Destination,
+        outcome: &mut Outcome<'_>,
+    ) -> Result<(), JobError> {
+        for wanted in selected.plain.records()? {
+            self.desk.go_on()?;
+            let wanted = wanted?;
+            let put = if wanted.item.kind == Kind::File {
+                put_empty(destination, &wanted).map(Some)
+            } else {
+                destination.put(&wanted.target.0, &wanted.item)
+            };
+            match put {
+                Ok(Some(restored)) => outcome.restored(&wanted, None, restored)?,
+                Ok(None) => {}
+                Err(error) => outcome.refused(&wanted.source, &wanted.item, error)?,
+            }
+        }
+        let mut pieces = SpoolWriter::new(self.desk)?;
+        for file in selected.files.records()? {
+            self.desk.go_on()?;
+            let file = file?;
+            // What is there already need not be read.
+            match destination.check(&file.wanted.target.0) {
+                Ok(()) => self.explode(file, &mut pieces)?,
+                Err(error) => outcome.refused(&file.wanted.source, &file.wanted.item, error)?,
+            }
+        }
+        let pieces = pieces.finish()?;
+        self.rounds(pieces, Some(selected), destination, outcome)?;
+        self.links(&selected.links, destination, outcome)
+    }
+
+    fn explode(&mut self, file: WantedFile, to: &mut SpoolWriter<Piece>) -> Result<(), JobError> {
+        self.numbers += 1;
+        for piece in file.pieces(self.numbers) {
+            to.push(&piece)?;
+        }
+        Ok(())
+    }
+
+    /// Reads until every piece has come, or no volume is left that might give it.
+    fn rounds(
+        &mut self,
+        mut pieces: Spool<Piece>,
+        mut selected: Option<&Selected>,
+        destination: &mut Destination,
+        outcome: &mut Outcome<'_>,
+    ) -> Result<(), JobError> {
+        let mut files = OpenFiles::default();
+        while pieces.count() > 0 || selected.is_some() {
+            if pieces.count() > 0 {
+                self.open_station()?;
+            }
+            let plan = self.plan(&pieces)?;
+            match selected.take() {
+                Some(selected) => self.announce(selected, &plan),
+                None => self.desk.notice(format!(
+                    "{} members are looked for on other copies",
+                    plan.stops.count()
+                )),
+            }
+            let mut settled = self.report_lost(&plan, &mut files, outcome)?;
+            let mut again = SpoolWriter::new(self.desk)?;
+            for piece in plan.again.records()? {
+                settled += 1;
+                again.push(&piece?)?;
+            }
+            let (catalog, desk) = (self.catalog, self.desk);
+            let mut assembler =
+                Assembler::new((catalog, desk), destination, outcome, &mut files, &mut again);
+            settled += self.read(&plan, &mut assembler)?;
+            pieces = again.finish()?;
+            assert!(settled > 0 || pieces.count() == 0, "each round settles something");
+        }
+        Ok(())
+    }
+
+    /// Reads the volumes of a plan. Returns how many pieces came to an end, or volumes fell away.
+    fn read<'p>(
+        &mut self,
+        plan: &'p Plan,
+        assembler: &mut Assembler<'p, '_>,
+    ) -> Result<u64, JobError> {
+        let mut fallen = 0;
+        for (rank, (volume, told)) in plan.volumes.iter().enumerate() {
+            self.desk.go_on()?;
+            let station = self.station.as_mut().expect("opened before the plan");
+            let of = volume.volser;
+            self.desk.tell(&Event::StageStarted { stage: Stage::Restore, of: of.as_str() });
+            Counters::add(&self.desk.counters.to_read_bytes, told.read_bytes);
+            let stops = &plan.stops;
+            let (catalog, desk) = (self.catalog, self.desk);
+            let mut reading = Reading { catalog, station, desk, volume, rank, stops };
+            if let Err(error) = reading.mount() {
+                self.fell_away(volume, error)?;
+                assembler.postpone(plan, rank)?;
+                fallen += 1;
+                continue;
+            }
+            self.mounted = Some(of);
+            let before = desk.counters.read_bytes.load(Ordering::Relaxed);
+            reading.run(assembler)?;
+            let bytes = desk.counters.read_bytes.load(Ordering::Relaxed) - before;
+            let (stage, count) = (Stage::Restore, told.members);
+            desk.tell(&Event::StageEnded { stage, of: of.as_str(), count, bytes });
+        }
+        Ok(assembler.settled + fallen)
+    }
+
+    /// A volume cannot be had. Others may hold the same.
+    fn fell_away(&mut self, volume: &Volume, error: JobError) -> Result<(), JobError> {
+        if !matches!(error, JobError::Operator { .. } | JobError::Cartridge { .. }) {
+            return Err(error);
+        }
+        let what = format!("it cannot be read now: {}", chain(&error));
+        self.desk.tell(&Event::VolumeFinding { volser: volume.volser, what });
+        self.desk.ledger.note(1);
+        self.unavailable.insert(volume.id);
+        self.obstacle.get_or_insert(error);
+        Ok(())
+    }
+
+    /// Makes the further names of what was restored; what cannot be linked is read.
+    fn links(
+        &mut self,
+        links: &Spool<WantedFile>,
+        destination: &mut Destination,
+        outcome: &mut Outcome<'_>,
+    ) -> Result<(), JobError> {
+        let mut left: Option<Spool<WantedFile>> = None;
+        for round in 1..=LINK_ROUNDS {
+            let mut pieces = SpoolWriter::new(self.desk)?;
+            let mut later = SpoolWriter::new(self.desk)?;
+            let mut reading = None;
+            for file in left.as_ref().unwrap_or(links).records()? {
+                self.desk.go_on()?;
+                let file = file?;
+                let WantedFile { wanted, .. } = &file;
+                let identity = file.identity();
+                match destination.link(&wanted.target.0, &wanted.item, &identity) {
+                    Ok(Some(restored)) => {
+                        let digest = (file.members.len() == 1).then_some(&identity);
+                        outcome.restored(wanted, digest, restored)?;
+                    }
+                    // One name is read, and the others may be linked to it.
+                    Ok(None)
+                        if reading == Some((file.link_group(), identity))
+                            && round < LINK_ROUNDS =>
+                    {
+                        later.push(&file)?;
+                    }
+                    Ok(None) => match destination.check(&wanted.target.0) {
+                        Ok(()) => {
+                            reading = Some((file.link_group(), identity));
+                            self.explode(file, &mut pieces)?;
+                        }
+                        Err(error) => outcome.refused(&wanted.source, &wanted.item, error)?,
+                    },
+                    Err(error) => outcome.refused(&wanted.source, &wanted.item, error)?,
+                }
+            }
+            let pieces = pieces.finish()?;
+            self.rounds(pieces, None, destination, outcome)?;
+            left = Some(later.finish()?);
+        }
+        Ok(())
+    }
+
+    fn plan(&self, pieces: &Spool<Piece>) -> Result<Plan, JobError> {
+        let Self { catalog, desk, near, unavailable, .. } = self;
+        Planner { catalog, desk, near, unavailable }.plan(pieces)
+    }
+
+    fn announce(&self, selected: &Selected, plan: &Plan) {
+        self.desk.tell(&Event::RestorePlanned(RestorePlanned {
+            items: selected.items(),
+            bytes: selected.bytes,
+            volumes: plan.volumes.len() as u64,
+            without_tape: selected.plain.count(),
+        }));
+        for (_, told) in &plan.volumes {
+            self.desk.tell(&Event::RestoreVolume(told.clone()));
+        }
+    }
+
+    /// Reports what no volume gives. Returns how many pieces that are.
+    fn report_lost(
+        &self,
+        plan: &Plan,
+        files: &mut OpenFiles,
+        outcome: &mut Outcome<'_>,
+    ) -> Result<u64, JobError> {
+        for lost in plan.lost.records()? {
+            let (piece, why): (Piece, NotRestored) = lost?;
+            if !files.give_up(&piece) {
+                continue;
+            }
+            let detail = match piece.tried.last() {
+                Some(tried) => {
+                    let volume = self.catalog.volume_by_id(tried.volume)?;
+                    let volser = volume.map(|volume| volume.volser.to_string());
+                    format!("{}: {}", volser.unwrap_or_default(), tried.why)
+                }
+                None => String::new(),
+            };
+            outcome.lost(&piece.wanted, why, &detail)?;
+        }
+        Ok(plan.lost.count())
+    }
+
+    /// Opens the drive, and looks at what is near it.
+    fn open_station(&mut self) -> Result<(), JobError> {
+        if self.station.is_some() {
+            return Ok(());
+        }
+        let drive = self.request.drive.as_deref();
+        let mut station = rig::station(self.settings, drive, &self.desk.clock)?;
+        self.near = Near {
+            asked: true,
+            drive: Some(station.name.clone()),
+            in_drive: station.barcode_here().map_err(RigError::from)?,
+            in_library: station.barcodes_in_slots().map_err(RigError::from)?,
+        };
+        self.station = Some(station);
+        Ok(())
+    }
+
+    /// Unloads the last cartridge, and puts it back into its slot.
+    fn put_back(&mut self) -> Result<(), JobError> {
+        let (Some(station), Some(volser)) = (&mut self.station, self.mounted.take()) else {
+            return Ok(());
+        };
+        let volume = self.catalog.volume(volser)?.map(|volume| volume.id);
+        let to = match station.eject(self.catalog, volume, false, self.desk)? {
+            Left::Slot(address) | Left::MailSlot(address) => format!("library slot {address}"),
+            Left::Unloaded => "unloaded, to be taken out of the drive".into(),
+        };
+        self.desk.tell(&Event::Ejected { volser, to });
+        Ok(())
+    }
+}
+
+fn put_empty(
+    destination: &mut Destination,
+    wanted: &wanted::Wanted,
+) -> Result<crate::destination::Restored, crate::destination::DestinationError> {
+    let file = destination.create(&wanted.target.0, &wanted.item)?;
+    destination.finish_file(file, Some(&crate::digest::Digest::of(b"")))
+}

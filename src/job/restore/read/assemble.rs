@@ -1,0 +1,355 @@
+//! The disk's side: blocks become files, each named once its digest agreed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    iter::Peekable,
+};
+
+use crate::{
+    catalog::{self, Catalog},
+    destination::{Destination, NewFile},
+    job::{
+        Desk, JobError,
+        monitor::Event,
+        restore::{
+            outcome::Outcome,
+            plan::{Plan, Stop},
+            read::{
+                Delivery, OfVolume,
+                member::{Arriving, Unfit},
+                of_volume,
+            },
+            spool::SpoolWriter,
+            wanted::{Piece, Tried},
+        },
+    },
+    media::Volume,
+    pipeline::Flow,
+    position::ObjectNumber,
+};
+
+/// Files in several pieces that are open at once; the pieces of others wait for another round.
+const OPEN_MAX: usize = 400;
+/// Findings of one volume that the catalog takes down; their number is in the report anyway.
+const EVENTS_MAX: u32 = 1000;
+
+/// Files in several pieces, between their pieces.
+#[derive(Debug, Default)]
+pub(in crate::job::restore) struct OpenFiles {
+    open: HashMap<u64, Open>,
+    /// Those that will not come back: their other pieces are not read.
+    given_up: HashSet<u64>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: NewFile,
+    /// Pieces that have not come.
+    left: u32,
+}
+
+impl OpenFiles {
+    /// Gives up a file. `false` when it was given up before.
+    pub(in crate::job::restore) fn give_up(&mut self, piece: &Piece) -> bool {
+        self.open.remove(&piece.number);
+        piece.of == 1 || self.given_up.insert(piece.number)
+    }
+}
+
+/// Puts files together.
+pub(in crate::job::restore) struct Assembler<'a, 'b> {
+    pub(in crate::job::restore) catalog: &'a Catalog,
+    pub(in crate::job::restore) desk: &'a Desk,
+    pub(in crate::job::restore) destination: &'a mut Destination,
+    pub(in crate::job::restore) outcome: &'a mut Outcome<'b>,
+    pub(in crate::job::restore) files: &'a mut OpenFiles,
+    /// Pieces for another round.
+    pub(in crate::job::restore) again: &'a mut SpoolWriter<Piece>,
+    /// Pieces that came to an end, good or bad.
+    pub(in crate::job::restore) settled: u64,
+    volume: Option<&'a Volume>,
+    stops: Option<Peekable<OfVolume<'a>>>,
+    current: Option<Current>,
+    events: u32,
+}
+
+/// A member that has begun.
+struct Current {
+    stop: Stop,
+    /// The next byte that is wanted, from the segment's start.
+    at: u64,
+    arriving: Arriving,
+    /// Once the header agreed.
+    file: Option<NewFile>,
+    left: u32,
+}
+
+/// Why a piece is not taken.
+enum Refusal {
+    /// Try another copy.
+    Copy(String),
+    /// The destination does not take the file.
+    File(crate::destination::DestinationError),
+    /// Too many files are open.
+    Later,
+}
+
+impl<'a, 'b> Assembler<'a, 'b> {
+    pub(in crate::job::restore) fn new(
+        (catalog, desk): (&'a Catalog, &'a Desk),
+        destination: &'a mut Destination,
+        outcome: &'a mut Outcome<'b>,
+        files: &'a mut OpenFiles,
+        again: &'a mut SpoolWriter<Piece>,
+    ) -> Self {
+        Self {
+            catalog,
+            desk,
+            destination,
+            outcome,
+            files,
+            again,
+            settled: 0,
+            volume: None,
+            stops: None,
+            current: None,
+            events: 0,
+        }
+    }
+
+    pub(super) fn begin(&mut self, volume: &'a Volume, stops: OfVolume<'a>) {
+        self.volume = Some(volume);
+        self.stops = Some(stops.peekable());
+        self.current = None;
+        self.events = 0;
+    }
+
+    /// Takes what comes from the drive.
+    pub(super) fn take(&mut self, delivery: Delivery, block: &[u8]) -> Result<Flow, JobError> {
+        match delivery {
+            Delivery::Block(object) => self.take_block(object, block)?,
+            Delivery::Bad(object, why) => self.take_bad(object, &why)?,
+        }
+        Ok(Flow::Continue)
+    }
+
+    /// Ends a volume: what is left did not come.
+    pub(super) fn end(&mut self) -> Result<(), JobError> {
+        if let Some(current) = self.current.take() {
+            let stop = self.set_aside(current);
+            self.failed(stop, Refusal::Copy("its end did not come".to_owned()))?;
+        }
+        while let Some(stop) = self.next_stop(ObjectNumber(u64::MAX))? {
+            self.failed(stop, Refusal::Copy("it did not come".to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// Leaves a volume's pieces to another round: it cannot be had.
+    pub(in crate::job::restore) fn postpone(
+        &mut self,
+        plan: &Plan,
+        rank: usize,
+    ) -> Result<(), JobError> {
+        for stop in of_volume(&plan.stops, rank)? {
+            self.again.push(&stop?.piece)?;
+        }
+        Ok(())
+    }
+
+    fn take_bad(&mut self, object: ObjectNumber, why: &str) -> Result<(), JobError> {
+        if let Some(current) = self.current.take() {
+            let stop = self.set_aside(current);
+            self.failed(stop, Refusal::Copy(why.to_owned()))?;
+        }
+        while let Some(stop) = self.next_stop(object)? {
+            self.failed(stop, Refusal::Copy(why.to_owned()))?;
+        }
+        Ok(())
+    }
+
+    fn take_block(&mut self, object: ObjectNumber, block: &[u8]) -> Result<(), JobError> {
+        loop {
+            let fresh = self.current.is_none();
+            let current = match self.current.take() {
+                Some(current) => current,
+                None => match self.next_stop(object)? {
+                    Some(stop) => Current::new(stop),
+                    None => return Ok(()),
+                },
+            };
+            if fresh && current.stop.first < object {
+                // The member has been read for another item; its bytes do not come twice in a row.
+                self.failed(current.stop, Refusal::Later)?;
+                continue;
+            }
+            let begin = current.block_begin(object);
+            let end = current.stop.piece.member.end().min(begin + block.len() as u64);
+            let range = usize::try_from(current.at - begin).expect("within the block")
+                ..usize::try_from(end - begin).expect("within the block");
+            if !self.advance(current, end, &block[range])? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next stop, if it begins at `object` or before.
+    fn next_stop(&mut self, object: ObjectNumber) -> Result<Option<Stop>, JobError> {
+        let Some(stops) = &mut self.stops else { return Ok(None) };
+        stops.next_if(|stop| stop.as_ref().map_or(true, |stop| stop.first <= object)).transpose()
+    }
+
+    /// Feeds the current member; `false` when it wants the next block.
+    fn advance(&mut self, mut current: Current, end: u64, bytes: &[u8]) -> Result<bool, JobError> {
+        current.at = end;
+        match self.feed(&mut current, bytes) {
+            Ok(()) if end < current.stop.piece.member.end() => {
+                self.current = Some(current);
+                return Ok(false);
+            }
+            Ok(()) => self.finish(current)?,
+            Err(refusal) => {
+                let stop = self.set_aside(current);
+                self.failed(stop, refusal)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Keeps a file whose other pieces stay good although this one does not.
+    fn set_aside(&mut self, current: Current) -> Stop {
+        let Current { stop, file, left, .. } = current;
+        if let (Some(file), true) = (file, stop.piece.of > 1) {
+            self.files.open.insert(stop.piece.number, Open { file, left });
+        }
+        stop
+    }
+
+    fn feed(&mut self, current: &mut Current, bytes: &[u8]) -> Result<(), Refusal> {
+        let piece = &current.stop.piece;
+        let mut content = bytes;
+        if current.file.is_none() {
+            if self.files.given_up.contains(&piece.number) {
+                return Err(Refusal::Later);
+            }
+            let (rest, complete) = current.arriving.take_head(bytes);
+            if !complete {
+                return Ok(());
+            }
+            current.arriving.check_head(&piece.member).map_err(Refusal::of)?;
+            let (file, left) = self.open(piece)?;
+            (current.file, current.left, content) = (Some(file), left, rest);
+        }
+        let file = current.file.as_ref().expect("opened above");
+        let taken = current.arriving.take(content, file);
+        taken.map_err(Refusal::of)
+    }
+
+    /// The file that a piece belongs to, and how many of its pieces are still to come.
+    fn open(&mut self, piece: &Piece) -> Result<(NewFile, u32), Refusal> {
+        if let Some(open) = self.files.open.remove(&piece.number) {
+            return Ok((open.file, open.left));
+        }
+        if piece.of > 1 && self.files.open.len() >= OPEN_MAX {
+            return Err(Refusal::Later);
+        }
+        let created = self.destination.create(&piece.wanted.target.0, &piece.wanted.item);
+        Ok((created.map_err(Refusal::File)?, piece.of))
+    }
+
+    fn finish(&mut self, mut current: Current) -> Result<(), JobError> {
+        if let Err(unfit) = current.arriving.agree(&current.stop.piece.member) {
+            let stop = self.set_aside(current);
+            return self.failed(stop, Refusal::of(unfit));
+        }
+        self.settled += 1;
+        let Current { stop: Stop { piece, .. }, file, left, .. } = current;
+        let file = file.expect("a header comes before the end");
+        if left > 1 {
+            self.files.open.insert(piece.number, Open { file, left: left - 1 });
+            return Ok(());
+        }
+        let digest = (piece.of == 1).then_some(&piece.member.digest);
+        match self.destination.finish_file(file, Some(&piece.identity)) {
+            Ok(restored) => self.outcome.restored(&piece.wanted, digest, restored),
+            Err(error) => self.outcome.refused(&piece.wanted.source, &piece.wanted.item, error),
+        }
+    }
+
+    /// A piece did not come to its place: another copy, or the end of the file.
+    fn failed(&mut self, stop: Stop, refusal: Refusal) -> Result<(), JobError> {
+        let mut piece = stop.piece;
+        match refusal {
+            Refusal::Later if self.files.given_up.contains(&piece.number) => {
+                self.settled += 1;
+                Ok(())
+            }
+            Refusal::Later => self.again.push(&piece),
+            Refusal::File(error) => {
+                self.settled += 1;
+                if !self.files.give_up(&piece) {
+                    return Ok(());
+                }
+                self.outcome.refused(&piece.wanted.source, &piece.wanted.item, error)
+            }
+            Refusal::Copy(why) => {
+                self.settled += 1;
+                if let Some(volume) = self.volume {
+                    self.note(volume, &piece, stop.first, &why)?;
+                    piece.tried.push(Tried { volume: volume.id, why });
+                }
+                self.again.push(&piece)
+            }
+        }
+    }
+
+    /// Tells and takes down that a volume does not give a member.
+    fn note(
+        &mut self,
+        volume: &Volume,
+        piece: &Piece,
+        object: ObjectNumber,
+        why: &str,
+    ) -> Result<(), JobError> {
+        let key = piece.wanted.item.key.printable();
+        let what = format!("{}: {key}, from object {object} on: {why}", piece.wanted.source);
+        self.desk.tell(&Event::VolumeFinding { volser: volume.volser, what });
+        self.desk.ledger.note(1);
+        self.events += 1;
+        if self.events > EVENTS_MAX {
+            return Ok(());
+        }
+        let place = piece.member.place;
+        self.catalog.record_event(&catalog::Event {
+            when: self.desk.clock.now(),
+            what: "restore.unreadable".to_owned(),
+            volume: Some(volume.id),
+            detail: serde_json::json!({
+                "segment": place.segment, "ordinal": place.ordinal, "why": why
+            }),
+        })?;
+        Ok(())
+    }
+}
+
+impl Current {
+    fn new(stop: Stop) -> Self {
+        let arriving = Arriving::new(&stop.piece.member, &stop.piece.wanted.item);
+        let (at, left) = (stop.piece.member.offset, stop.piece.of);
+        Self { stop, at, arriving, file: None, left }
+    }
+
+    /// Where a block begins, in bytes from the segment's start.
+    fn block_begin(&self, object: ObjectNumber) -> u64 {
+        (object.0 - self.stop.begin.0) * u64::from(self.stop.block_size)
+    }
+}
+
+impl Refusal {
+    fn of(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Wrong(why) => Self::Copy(why),
+            Unfit::Destination(error) => Self::File(error),
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Restoring, from emulated cartridges that the archive job wrote.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod damage;
+mod directory;
+mod rig;
+mod store;
