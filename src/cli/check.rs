@@ -1,7 +1,7 @@
 //! `check`: is all of it fit to run? Each line is one thing, and whether it is.
 
 use crate::{
-    cli::{bench::Bench, exit::Exit, fail::Failure, say},
+    cli::{bench::Bench, exit::Exit, fail::Failure, media::with_station, say},
     drive::MediumState,
     job::{JobError, archive, rig, sources},
     report::describe,
@@ -93,19 +93,18 @@ fn catalog(bench: &Bench) -> Result<String, Failure> {
 }
 
 fn drive(bench: &Bench, name: &str) -> Result<String, Failure> {
-    let mut station = rig::station(&bench.settings, Some(name), &bench.desk.clock)
-        .map_err(|error| Failure::Job(error.into()))?;
-    let identity = station.drive.identity();
-    let words = format!("{} {} {}", identity.vendor, identity.product, identity.serial);
-    let state =
-        station.drive.state().map_err(|error| JobError::from(rig::RigError::from(error)))?;
-    let holding = match state {
-        MediumState::Empty => "empty",
-        MediumState::Unloaded => "a cartridge is not loaded",
-        MediumState::Loading => "loading",
-        MediumState::Ready => "a cartridge is loaded",
-    };
-    Ok(format!("{words}, {holding}"))
+    with_station(bench, Some(name), |station| {
+        let identity = station.drive.identity();
+        let words = format!("{} {} {}", identity.vendor, identity.product, identity.serial);
+        let failed = station.failed(None);
+        let holding = match station.drive.state().map_err(failed)? {
+            MediumState::Empty => "empty",
+            MediumState::Unloaded => "a cartridge is not loaded",
+            MediumState::Loading => "loading",
+            MediumState::Ready => "a cartridge is loaded",
+        };
+        Ok(format!("{words}, {holding}"))
+    })
 }
 
 fn library(bench: &Bench) -> Result<String, Failure> {

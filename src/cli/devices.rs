@@ -9,13 +9,17 @@ use crate::{
         bench::Bench,
         exit::Exit,
         fail::Failure,
-        media::station,
+        media::with_station,
         say,
     },
     drive::MediumState,
     emulator::{self, Element, ElementKind, Generation, LibraryPlan, StorageError},
     ident::Barcode,
-    job::{JobError, archive, rig, stock},
+    job::{
+        JobError, archive,
+        rig::{self, Station},
+        stock,
+    },
     report::Table,
     unit::ByteCount,
 };
@@ -78,24 +82,30 @@ pub(super) fn drive(bench: &Bench, command: &DriveCommand) -> Result<Exit, Failu
 }
 
 fn status(bench: &Bench, name: Option<&str>) -> Result<(), Failure> {
-    let mut station = station(bench, name)?;
-    let failed = |error| JobError::from(rig::RigError::from(error));
-    let identity = station.drive.identity().clone();
-    say::line(&format!(
-        "{}: {} {} {}, serial {}",
-        station.name, identity.vendor, identity.product, identity.revision, identity.serial
-    ));
-    let state = station.drive.state().map_err(failed)?;
-    say::line(match state {
-        MediumState::Empty => "no cartridge",
-        MediumState::Unloaded => "a cartridge that is not loaded",
-        MediumState::Loading => "busy, or loading a cartridge",
-        MediumState::Ready => "ready",
-    });
-    if state != MediumState::Ready {
-        return Ok(());
-    }
-    let medium = station.drive.medium().map_err(failed)?;
+    with_station(bench, name, |station| {
+        let failed = station.failed(None);
+        let identity = station.drive.identity().clone();
+        say::line(&format!(
+            "{}: {} {} {}, serial {}",
+            station.name, identity.vendor, identity.product, identity.revision, identity.serial
+        ));
+        let state = station.drive.state().map_err(&failed)?;
+        say::line(match state {
+            MediumState::Empty => "no cartridge",
+            MediumState::Unloaded => "a cartridge that is not loaded",
+            MediumState::Loading => "busy, or loading a cartridge",
+            MediumState::Ready => "ready",
+        });
+        if state == MediumState::Ready {
+            cartridge_status(station)?;
+        }
+        Ok(())
+    })
+}
+
+fn cartridge_status(station: &mut Station) -> Result<(), JobError> {
+    let failed = station.failed(None);
+    let medium = station.drive.medium().map_err(&failed)?;
     let yes = |is: bool| if is { "yes" } else { "no" };
     say::line(&format!(
         "density {:#04x}, write-protected: {}, write-once: {}, chip {}",
@@ -105,11 +115,10 @@ fn status(bench: &Bench, name: Option<&str>) -> Result<(), Failure> {
         if medium.mam_serial.is_empty() { "not readable" } else { &medium.mam_serial }
     ));
     if let Some(capacity) = &medium.capacity {
-        let maximum =
-            capacity.maximum.map_or_else(|| "?".into(), |bytes: ByteCount| bytes.to_string());
+        let maximum = capacity.maximum.map_or_else(|| "?".into(), |bytes| bytes.to_string());
         say::line(&format!("{} left of {maximum}", capacity.remaining));
     }
-    for alert in station.drive.tape_alerts().map_err(failed)?.iter() {
+    for alert in station.drive.tape_alerts().map_err(&failed)?.iter() {
         say::line(&format!("TapeAlert {alert}"));
     }
     Ok(())
@@ -139,13 +148,14 @@ pub(super) fn library(bench: &Bench, command: &Library) -> Result<Exit, Failure>
         }
         Library::Load { barcode, drive } => {
             let catalog = archive::open_catalog(&bench.settings, desk)?;
-            let mut station = station(bench, drive.as_deref())?;
-            stock::bring(&mut station, &catalog, Some(*barcode), desk)?;
-            station.identify()?;
+            with_station(bench, drive.as_deref(), |station| {
+                stock::bring(station, &catalog, Some(*barcode), desk)?;
+                station.identify().map(|_| ())
+            })?;
         }
         Library::Unload { drive } => {
             let catalog = archive::open_catalog(&bench.settings, desk)?;
-            station(bench, drive.as_deref())?.put_away(&catalog, desk)?;
+            with_station(bench, drive.as_deref(), |station| station.put_away(&catalog, desk))?;
         }
     }
     Ok(Exit::Done)

@@ -33,15 +33,13 @@ pub(super) fn media(bench: &Bench, media: &Media) -> Result<Exit, Failure> {
         Media::List => list(&catalog, bench.json)?,
         Media::Show { volser } => show(&catalog, *volser, bench.json)?,
         Media::Label { volser, pool, drive } => {
-            let mut station = station(bench, drive.as_deref())?;
-            stock::label(&bench.settings, &catalog, &mut station, (*volser, pool), desk)?;
+            with_station(bench, drive.as_deref(), |station| {
+                stock::label(&bench.settings, &catalog, station, (*volser, pool), desk)
+            })?;
         }
         Media::Remove { barcode } => {
-            let mut station = match bench.settings.library {
-                Some(_) => Some(station(bench, None)?),
-                None => None,
-            };
-            let volume = stock::remove(&catalog, station.as_mut(), *barcode, desk)?;
+            let mut changer = rig::changer(&bench.settings, &desk.clock).map_err(JobError::from)?;
+            let volume = stock::remove(&catalog, changer.as_mut(), *barcode, desk)?;
             say::aside(&format!("{} is {}: offline", volume.volser, volume.custody));
         }
         Media::Vault { volser, place } => {
@@ -57,15 +55,21 @@ pub(super) fn media(bench: &Bench, media: &Media) -> Result<Exit, Failure> {
             stock::retire(&catalog, *volser, desk)?;
         }
         Media::Erase { volser, confirm, drive } => {
-            let mut station = station(bench, drive.as_deref())?;
-            stock::erase(&catalog, &mut station, (*volser, *confirm), desk)?;
+            with_station(bench, drive.as_deref(), |station| {
+                stock::erase(&catalog, station, (*volser, *confirm), desk)
+            })?;
         }
     }
     Ok(Exit::Done)
 }
 
-pub(super) fn station(bench: &Bench, drive: Option<&str>) -> Result<Station, Failure> {
-    Ok(rig::station(&bench.settings, drive, &bench.desk.clock).map_err(JobError::from)?)
+/// Does work with a drive, and gives it up afterwards.
+pub(super) fn with_station<T>(
+    bench: &Bench,
+    drive: Option<&str>,
+    work: impl FnOnce(&mut Station) -> Result<T, JobError>,
+) -> Result<T, Failure> {
+    Ok(rig::with_station(&bench.settings, drive, &bench.desk.clock, work)?)
 }
 
 fn list(catalog: &Catalog, json: bool) -> Result<(), Failure> {
@@ -164,7 +168,6 @@ fn show(catalog: &Catalog, volser: Volser, json: bool) -> Result<(), Failure> {
 pub(super) fn verify(bench: &Bench, verify: &args::Verify) -> Result<Exit, Failure> {
     let catalog = bench.catalog()?;
     let desk = &bench.desk;
-    let mut station = station(bench, verify.drive.as_deref())?;
     let scope = verify.sample.map_or(Scope::Whole, Scope::Sample);
     let mut volumes = Vec::new();
     for volser in &verify.volumes {
@@ -172,16 +175,24 @@ pub(super) fn verify(bench: &Bench, verify: &args::Verify) -> Result<Exit, Failu
     }
     if let Some(days) = verify.due {
         volumes = due(bench, &catalog, days)?;
-    } else if volumes.is_empty() {
-        let mounted = station.mounted(&catalog)?;
-        verify::volume(&catalog, &mut station, mounted.volume.id, &scope, desk)?;
+        if volumes.is_empty() {
+            say::aside("no volume is due");
+            return Ok(Exit::Done);
+        }
     }
-    for volume in volumes {
-        desk.go_on()?;
-        let mounted = station.mount(&catalog, &volume, desk)?;
-        verify::volume(&catalog, &mut station, mounted.volume.id, &scope, desk)?;
-        station.put_away(&catalog, desk)?;
-    }
+    with_station(bench, verify.drive.as_deref(), |station| {
+        if volumes.is_empty() {
+            let mounted = station.mounted(&catalog)?;
+            verify::volume(&catalog, station, mounted.volume.id, &scope, desk)?;
+        }
+        for volume in &volumes {
+            desk.go_on()?;
+            let mounted = station.mount(&catalog, volume, desk)?;
+            verify::volume(&catalog, station, mounted.volume.id, &scope, desk)?;
+            station.put_away(&catalog, desk)?;
+        }
+        Ok(())
+    })?;
     Ok(exit_of(desk.ledger.tally()))
 }
 
@@ -205,8 +216,9 @@ pub(super) fn catalog(bench: &Bench, command: &CatalogCommand) -> Result<Exit, F
     match command {
         CatalogCommand::Rebuild { barcodes, drive } => {
             let catalog = archive::open_catalog(&bench.settings, &bench.desk)?;
-            let mut station = station(bench, drive.as_deref())?;
-            let read = stock::rebuild(&catalog, &mut station, barcodes, &bench.desk)?;
+            let read = with_station(bench, drive.as_deref(), |station| {
+                stock::rebuild(&catalog, station, barcodes, &bench.desk)
+            })?;
             say::aside(&format!("{} volumes are in the catalog", Count(read)));
             Ok(exit_of(bench.desk.ledger.tally()))
         }

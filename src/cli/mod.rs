@@ -16,7 +16,10 @@ mod quickstart;
 mod restore;
 mod say;
 
-use std::process::ExitCode;
+use std::{
+    panic::{self, AssertUnwindSafe},
+    process::ExitCode,
+};
 
 use clap::Parser;
 
@@ -42,7 +45,9 @@ pub fn main() -> ExitCode {
         }
     };
     log::start(arguments.verbose, arguments.json);
-    run(&arguments).into()
+    // An assertion that guards the write path has printed what it found. Nothing goes on after it.
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| run(&arguments)));
+    outcome.unwrap_or(Exit::Bug).into()
 }
 
 fn run(arguments: &Arguments) -> Exit {

@@ -183,9 +183,9 @@ impl Archive<'_> {
         let supply = Exporting::new(&staging, self.desk);
         thread::scope(|scope| {
             let exporting = scope.spawn(|| {
-                let exported = export.run(&plans, &|| supply.sealed());
-                supply.end();
-                exported
+                // Also when the export panics: the tape half must not wait for it.
+                let _end = EndOfExport(&supply);
+                export.run(&plans, &|| supply.sealed())
             });
             let written = self.write(&supply);
             if written.is_err() {
@@ -263,26 +263,34 @@ impl Archive<'_> {
             self.desk.notice(format!("{} segments are staged, {bytes} bytes", sealed.len()));
             return Ok(());
         }
-        let mut station = None;
-        // Nothing is to be written: no drive is needed.
-        while station.is_none() {
-            if self.has_work(&store)? {
-                let drive = self.request.drive.as_deref();
-                station = Some(rig::station(self.settings, drive, &self.desk.clock)?);
-            } else if supply.is_exporting() {
-                supply.wait(Duration::from_millis(200));
-            } else if self.has_work(&store)? {
-                continue;
-            } else {
+        // When nothing is to be written, no drive is needed.
+        while !self.has_work(&store)? {
+            // Asked first, so that what is sealed in between is not missed.
+            let exporting = supply.is_exporting();
+            if !exporting && !self.has_work(&store)? {
                 return Ok(());
             }
+            if exporting {
+                supply.wait(Duration::from_millis(200));
+            }
         }
-        let mut station = station.expect("set above");
+        let drive = self.request.drive.as_deref();
+        rig::with_station(self.settings, drive, &self.desk.clock, |station| {
+            self.write_with(station, &store, supply)
+        })
+    }
+
+    fn write_with(
+        &self,
+        station: &mut Station,
+        store: &Store,
+        supply: &dyn Supply,
+    ) -> Result<(), JobError> {
         let mut write = Write {
             catalog: self.catalog,
-            store: &store,
-            staging,
-            station: &mut station,
+            store,
+            staging: &self.settings.staging,
+            station,
             pool: &self.job.pool,
             pool_settings: &self.settings.pools[&self.job.pool],
             copies: u32::from(self.copies()),
@@ -361,6 +369,15 @@ impl<'a> Exporting<'a> {
     fn end(&self) {
         self.running.store(false, Ordering::Release);
         self.sealed();
+    }
+}
+
+/// Says that the export has ended, however it did.
+struct EndOfExport<'a>(&'a Exporting<'a>);
+
+impl Drop for EndOfExport<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     catalog::Catalog,
+    changer::Changer,
     ident::{Barcode, PoolName, Volser},
     job::{
         Desk, JobError,
@@ -120,16 +121,13 @@ pub fn bring(
 /// When no such volume is known, or the library still sees it.
 pub fn remove(
     catalog: &Catalog,
-    station: Option<&mut Station>,
+    changer: Option<&mut Changer>,
     barcode: Barcode,
     desk: &Desk,
 ) -> Result<Volume, JobError> {
     let volume = known(catalog, barcode.volser())?;
     let is_it = volume.barcode.is_none_or(|sticker| sticker.matches(barcode));
-    let seen = match station {
-        Some(station) => station.inventory().map_err(RigError::from)?,
-        None => None,
-    };
+    let seen = changer.map(Changer::inventory).transpose().map_err(RigError::from)?;
     if !is_it || seen.is_some_and(|inventory| inventory.find(barcode).is_some()) {
         return Err(JobError::Cartridge {
             cartridge: barcode.to_string(),

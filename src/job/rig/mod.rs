@@ -11,10 +11,10 @@ pub use crate::transport::sg::OpenError;
 use crate::{
     changer::{Changer, ChangerError},
     clock::Clock,
-    drive::{Drive, DriveError},
+    drive::{Drive, DriveError, Holding},
     emulator,
-    job::settings::Settings,
-    transport::{Transport, TransportError, sg::Sg},
+    job::{JobError, settings::Settings},
+    transport::{LastAct, Transport, TransportError, sg::Sg},
 };
 
 /// How a device is named that lies in the emulated library.
@@ -49,7 +49,36 @@ pub enum RigError {
     Changer(#[from] ChangerError),
 }
 
-/// Opens the drive of this name, or the only one there is, and the changer if there is one.
+/// Does work with the drive of this name, or the only one there is, and gives it up afterwards,
+/// however the work ended: whoever comes next finds a drive that is free and at rest.
+///
+/// # Errors
+///
+/// When the drive cannot be opened, or what the work failed with.
+pub fn with_station<T>(
+    settings: &Settings,
+    name: Option<&str>,
+    clock: &Arc<dyn Clock>,
+    work: impl FnOnce(&mut Station) -> Result<T, JobError>,
+) -> Result<T, JobError> {
+    let mut station = station(settings, name, clock)?;
+    let failed = station.failed(None);
+    let done = work(&mut station);
+    let given_up = station.drive.finish(LastAct::Rewind);
+    match (done, given_up) {
+        (Ok(value), Ok(())) => Ok(value),
+        (Ok(_), Err(error)) => Err(failed(error)),
+        (Err(error), given_up) => {
+            if let Err(second) = given_up {
+                tracing::warn!(%second, "the drive could not be given up");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Opens the drive of this name, or the only one there is, and the changer if there is one. The
+/// drive is reserved for this host.
 ///
 /// # Errors
 ///
@@ -62,7 +91,10 @@ pub fn station(
     let name = choose(settings, name)?;
     let device = &settings.drives[name].device;
     let transport = drive_transport(settings, device)?;
-    let drive = Drive::open(transport, Arc::clone(clock))?;
+    let mut drive = Drive::open(transport, Arc::clone(clock))?;
+    if drive.reserve(reservation_key())? == Holding::Unsupported {
+        tracing::debug!(drive = name, "it knows no reservations");
+    }
     let changer = changer(settings, clock)?;
     Station::new(name.to_owned(), drive, changer).map_err(RigError::Changer)
 }
@@ -82,6 +114,14 @@ pub fn changer(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Option<Cha
         (node, _) => Box::new(Sg::open_changer(Path::new(node))?),
     };
     Ok(Some(Changer::open(transport, Arc::clone(clock))?))
+}
+
+/// This host's own reservation key: the same after a crash, so that the drive is ours again.
+fn reservation_key() -> u64 {
+    let host = nix::unistd::gethostname().unwrap_or_default();
+    let digest = blake3::hash(host.as_encoded_bytes());
+    let (key, _) = digest.as_bytes().split_first_chunk().expect("a digest has 32 bytes");
+    u64::from_le_bytes(*key).max(1)
 }
 
 fn choose<'a>(settings: &'a Settings, name: Option<&str>) -> Result<&'a str, RigError> {

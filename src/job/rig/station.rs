@@ -180,7 +180,7 @@ impl Station {
     }
 
     /// Puts the drive's name, and the volume in it, to its error.
-    pub(in crate::job) fn failed(
+    pub fn failed(
         &self,
         volume: Option<&Volume>,
     ) -> impl Fn(DriveError) -> crate::job::JobError + use<> {
