@@ -2,8 +2,6 @@
 
 use std::{fs::File, path::PathBuf, sync::Arc};
 
-use rustix::fs::{Mode, OFlags};
-
 use crate::{
     cancel::Cancel,
     catalog::{self, Catalog},
@@ -15,6 +13,7 @@ use crate::{
         monitor::{Answer, Counters, Event, Monitor, Prompt},
     },
     media::{Custody, Volume},
+    sorter,
 };
 
 /// Shared by all threads of a job.
@@ -112,11 +111,8 @@ impl Desk {
     ///
     /// When the folder takes none.
     pub fn scratch_file(&self) -> Result<File, JobError> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&self.scratch, flags, Mode::RUSR | Mode::WUSR);
-        file.map(File::from).map_err(|cause| {
-            JobError::file("make a temporary file in", &self.scratch)(cause.into())
-        })
+        sorter::unlinked(&self.scratch)
+            .map_err(JobError::file("make a temporary file in", &self.scratch))
     }
 
     /// Asks the operator.

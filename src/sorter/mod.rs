@@ -6,6 +6,7 @@ mod run;
 
 pub use external::{Sorted, Sorter};
 pub use merge::{Merge, merge, merge_by};
+pub use run::unlinked;
 
 use std::{cmp::Ordering, io, path::PathBuf};
 

@@ -33,14 +33,18 @@ pub(super) struct RunReader {
     decoder: BufReader<zstd::Decoder<'static, BufReader<File>>>,
 }
 
-/// A file that has no name and vanishes with its last handle.
-fn unlinked(directory: &Path) -> io::Result<File> {
+/// A file in `directory` that has no name and vanishes with its last handle.
+///
+/// # Errors
+///
+/// When the directory takes none.
+pub fn unlinked(directory: &Path) -> io::Result<File> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
         Ok(file) => Ok(file.into()),
         // Not every file system has O_TMPFILE; there a name lives for a moment.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
-            let path = directory.join(format!(".tapevault-sort-{}", uuid::Uuid::new_v4().simple()));
+            let path = directory.join(format!(".tapevault-{}", uuid::Uuid::new_v4().simple()));
             let file = File::options().read(true).write(true).create_new(true).open(&path)?;
             std::fs::remove_file(&path)?;
             Ok(file)

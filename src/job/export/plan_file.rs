@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use crate::job::export::record::Planned;
+use crate::{job::export::record::Planned, sorter};
 
 /// Compression level: the plan is written and read at the speed of listing.
 const LEVEL: i32 = 1;
@@ -48,11 +48,8 @@ impl Read for At<'_> {
 impl PlanWriter {
     /// A plan in an unlinked file in `folder`.
     pub(super) fn new(folder: &Path) -> io::Result<Self> {
-        let flags =
-            rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
-        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-        let file = File::from(rustix::fs::open(folder, flags, mode)?);
-        let to = zstd::Encoder::new(BufWriter::with_capacity(1 << 18, file), LEVEL)?;
+        let file = BufWriter::with_capacity(1 << 18, sorter::unlinked(folder)?);
+        let to = zstd::Encoder::new(file, LEVEL)?;
         Ok(Self { to, buffer: Vec::new() })
     }
 
