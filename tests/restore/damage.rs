@@ -4,8 +4,10 @@ use std::fs;
 
 use tapevault::{
     catalog::{CopyState, Query},
+    clock::{Clock, SystemClock},
     emulator::{CommandKind, Effect, Fault},
     job::{JobError, archive::Half},
+    media::Status,
 };
 
 use crate::rig::{Rig, noise, on, picture, take_from_mail_slot};
@@ -52,6 +54,64 @@ fn another_copy_serves() {
     }
     let events = rig.catalog().events(Default::default(), 10_000).unwrap();
     assert!(events.iter().any(|event| event.what == "restore.unreadable"));
+}
+
+#[test]
+fn a_disturbed_drive_is_asked_again() {
+    let rig = archived(1);
+    let [(volser, object)] = rig.first_copies()[..] else { panic!("one copy") };
+    let reset = Fault::once(Effect::Reset(0)).at(CommandKind::Read).before_object(object + 5);
+    rig.set_faults(&[on(volser, reset)]);
+    let (tally, told) = rig.restore(&rig.request(Query::default(), "out"));
+    assert!(tally.unwrap().is_clean(), "{told:#?}");
+    assert_eq!(told.all("mounted").len(), 2, "the cartridge is identified again");
+    assert_eq!(picture(&rig.path("out/files")), picture(&rig.source));
+}
+
+#[test]
+fn a_drive_that_fails_ends_the_restore_and_leaves_no_halves() {
+    let rig = archived(1);
+    let [(volser, object)] = rig.first_copies()[..] else { panic!("one copy") };
+    let broken = Effect::Sense(4, 0x44, 0);
+    let broken = Fault::always(broken).at(CommandKind::Read).before_object(object + 30);
+    rig.set_faults(&[on(volser, broken)]);
+    let (tally, _) = rig.restore(&rig.request(Query::default(), "out"));
+    assert!(matches!(tally, Err(JobError::Drive { .. })), "{tally:?}");
+    let (before, after) = (picture(&rig.source), picture(&rig.path("out/files")));
+    assert!(after.len() > 3 && after.len() < before.len());
+    for (name, words) in after.iter().filter(|(name, _)| !name.is_empty()) {
+        assert_eq!(before.get(name), Some(words));
+    }
+    // When the drive is mended, the same command brings the rest.
+    rig.set_faults(&[]);
+    let (tally, told) = rig.restore(&rig.request(Query::default(), "out"));
+    assert!(!tally.unwrap().is_clean());
+    assert!(told.lost().iter().all(|(_, why)| why == "exists"), "{told:#?}");
+    assert_eq!(picture(&rig.path("out/files")).len(), before.len());
+}
+
+#[test]
+fn a_set_on_two_volumes_takes_each_once() {
+    let rig = archived(1);
+    let [(volser, _)] = rig.first_copies()[..] else { panic!("one copy") };
+    let catalog = rig.catalog();
+    let event = tapevault::catalog::Event {
+        when: SystemClock::new().now(),
+        what: "volume.retired".into(),
+        volume: None,
+        detail: serde_json::Value::Null,
+    };
+    let id = catalog.volume(volser).unwrap().unwrap().id;
+    catalog.update_volume(id, &event, |volume| volume.status = Status::Retired).unwrap();
+    for number in 0..5 {
+        fs::write(rig.source.join(format!("new {number}")), noise("new", 300_000)).unwrap();
+    }
+    rig.archive(Half::Both);
+    let (tally, told) = rig.restore(&rig.request(Query::default(), "out"));
+    assert!(tally.unwrap().is_clean(), "{told:#?}");
+    assert_eq!(told.one("restore-planned")["volumes"], 2);
+    assert_eq!(told.all("mounted").len(), 2);
+    assert_eq!(picture(&rig.path("out/files")), picture(&rig.source));
 }
 
 #[test]

@@ -37,9 +37,9 @@ fn content(key: &str, version: &str) -> Vec<u8> {
     format!("content of {key:?} {version}").into_bytes()
 }
 
-/// Stages items as an export of source `bucket` would, with a complete run. Items of `missing` were
-/// listed and could not be fetched.
-fn stage(rig: &Rig, items: &[Item], missing: &[Item]) {
+/// Stages items as an export of source `bucket` would, with a complete run, in which items of
+/// `missing` were listed and could not be fetched; or without a run.
+fn stage(rig: &Rig, items: &[Item], missing: Option<&[Item]>) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let source: SourceName = "bucket".parse().unwrap();
     let dir = &rig.settings.staging.dir;
@@ -82,6 +82,7 @@ fn stage(rig: &Rig, items: &[Item], missing: &[Item]) {
         };
         catalog.add_segment(&segment, &mut entries.into_iter()).unwrap();
     }
+    let Some(missing) = missing else { return };
     rows.extend(missing.iter().map(|item| row(item, Vec::new())));
     rows.sort_by(|a, b| (&a.key, &a.version).cmp(&(&b.key, &b.version)));
     let run = catalog.begin_run(&source, started).unwrap();
@@ -137,7 +138,7 @@ fn hostile_keys_come_back_and_the_records_say_where() {
         "plain",
     ];
     let items: Vec<Item> = keys.iter().map(|key| object(key, "v1", true)).collect();
-    stage(&rig, &items, &[object("never", "v1", true)]);
+    stage(&rig, &items, Some(&[object("never", "v1", true)]));
     rig.archive(Half::Write);
     let (tally, told) = rig.restore(&rig.request(Query::default(), "out"));
     assert!(!tally.unwrap().is_clean(), "one item was never archived");
@@ -166,7 +167,7 @@ fn versions_stand_beside_the_latest() {
         object("gone", "v0", false),
         marker,
     ];
-    stage(&rig, &items, &[]);
+    stage(&rig, &items, Some(&[]));
     rig.archive(Half::Write);
     let (tally, told) = rig.restore(&rig.request(Query::default(), "latest"));
     assert!(tally.unwrap().is_clean(), "{told:#?}");
@@ -191,9 +192,35 @@ fn versions_stand_beside_the_latest() {
 }
 
 #[test]
+fn without_a_complete_run_the_newest_states_come_back() {
+    let rig = Rig::new(1);
+    let marker = Item { kind: Kind::DeleteMarker, size: 0, ..object("gone", "m1", true) };
+    let items = [
+        object("k", "v1", false),
+        object("k", "v2", true),
+        object("gone", "v0", false),
+        marker,
+        object("plain", "", true),
+    ];
+    stage(&rig, &items, None);
+    rig.archive(Half::Write);
+    let (tally, told) = rig.restore(&rig.request(Query::default(), "out"));
+    assert!(tally.unwrap().is_clean(), "{told:#?}");
+    let notices = format!("{:?}", told.all("notice"));
+    assert!(notices.contains("no run was completed yet"), "{notices}");
+    assert_eq!(fs::read(rig.path("out/bucket/k")).unwrap(), content("k", "v2"));
+    assert_eq!(fs::read(rig.path("out/bucket/plain")).unwrap(), content("plain", ""));
+    assert!(!rig.path("out/bucket/gone").exists());
+    // At a date nothing can be said.
+    let as_of = Some(SystemClock::new().now());
+    let (tally, _) = rig.restore(&rig.request(Query { as_of, ..Query::default() }, "dated"));
+    assert!(tally.is_err());
+}
+
+#[test]
 fn what_is_staged_only_is_said_so() {
     let rig = Rig::new(1);
-    stage(&rig, &[object("k", "v1", true)], &[]);
+    stage(&rig, &[object("k", "v1", true)], Some(&[]));
     let (tally, told) = rig.restore(&rig.request(Query::default(), "out"));
     assert!(!tally.unwrap().is_clean());
     assert_eq!(told.lost(), [("k".into(), "staged".into())]);

@@ -91,7 +91,7 @@ pub fn run(
     let mut outcome = Outcome::new(desk, &request.to);
     let selected = select::select(catalog, &request.selection, desk, &mut outcome)?;
     if selected.items() == 0 && outcome.lost == 0 {
-        let what = "nothing that was current then is what was looked for".to_owned();
+        let what = "nothing that is held and was current at that date matches".to_owned();
         return Err(JobError::NotHeld { what });
     }
     let mut restore = Restore {
