@@ -71,10 +71,12 @@ struct Told {
 /// Stages all that is neither sealed nor held, and seals it.
 fn job(files: &Simulated, told: &mut Told) -> Result<(), StagingError> {
     let staging = staging(files)?;
-    let mut there = sealed_keys(files)?;
+    // In this order: what is taken up may be sealed between the two questions.
+    let mut there = BTreeSet::new();
     for entry in staging.held()? {
         there.insert(entry?.item.key);
     }
+    there.extend(sealed_keys(files)?);
     for (item, bytes) in items() {
         let key = item.key.clone();
         if !there.contains(&key) {
