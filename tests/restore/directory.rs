@@ -136,12 +136,17 @@ fn each_run_comes_back_by_its_date() {
         dates.push(rig.last_run("files"));
         pictures.push(picture(root));
     }
-    for (round, (date, before)) in dates.iter().zip(&pictures).enumerate() {
-        let query = Query { as_of: Some(*date), ..Query::default() };
-        let to = format!("out {round}");
-        let (tally, told) = rig.restore(&rig.request(query, &to));
-        assert!(tally.unwrap().is_clean(), "{told:#?}");
-        assert_eq!(picture(&rig.path(&to).join("files")), *before, "round {round}");
+    for catalog in ["kept", "rebuilt"] {
+        if catalog == "rebuilt" {
+            rig.rebuild();
+        }
+        for (round, (date, before)) in dates.iter().zip(&pictures).enumerate() {
+            let query = Query { as_of: Some(*date), ..Query::default() };
+            let to = format!("{catalog} {round}");
+            let (tally, told) = rig.restore(&rig.request(query, &to));
+            assert!(tally.unwrap().is_clean(), "{told:#?}");
+            assert_eq!(picture(&rig.path(&to).join("files")), *before, "{to}");
+        }
     }
     let now = rig.request(Query::default(), "out now");
     assert!(rig.restore(&now).0.unwrap().is_clean());

@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::Value;
 use tapevault::{
-    catalog::{Catalog, Query},
+    catalog::{Catalog, Mode, Query},
     clock::{Clock, SystemClock, Timestamp},
     config,
     destination::Options,
@@ -25,7 +25,9 @@ use tapevault::{
         findings::Tally,
         monitor::{Answer, Event, Monitor, Prompt},
         restore::{self, Request, Selection},
+        rig,
         settings::Settings,
+        stock,
     },
 };
 use tempfile::TempDir;
@@ -162,6 +164,24 @@ impl Rig {
 
     pub(crate) fn catalog(&self) -> Catalog {
         Catalog::open(&self.settings.catalog.path).unwrap()
+    }
+
+    /// Throws the catalog away and makes it anew from the cartridges.
+    pub(crate) fn rebuild(&self) {
+        let path = &self.settings.catalog.path;
+        for ending in ["", "-wal", "-shm"] {
+            let mut name = path.clone().into_os_string();
+            name.push(ending);
+            if let Err(error) = fs::remove_file(&name) {
+                assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{name:?}");
+            }
+        }
+        let listener = Arc::new(Listener::default());
+        let desk = self.desk(&listener);
+        let catalog = Catalog::create(path, Mode::Rehearsal, &*desk.clock).unwrap();
+        let mut station = rig::station(&self.settings, None, &desk.clock).unwrap();
+        let read = stock::rebuild(&catalog, &mut station, &[], &desk);
+        assert!(read.unwrap() > 0, "{:#?}", listener.events);
     }
 
     /// When the newest run of a source ended.

@@ -140,18 +140,23 @@ fn hostile_keys_come_back_and_the_records_say_where() {
     let items: Vec<Item> = keys.iter().map(|key| object(key, "v1", true)).collect();
     stage(&rig, &items, Some(&[object("never", "v1", true)]));
     rig.archive(Half::Write);
-    let (tally, told) = rig.restore(&rig.request(Query::default(), "out"));
-    assert!(!tally.unwrap().is_clean(), "one item was never archived");
-    assert_eq!(told.lost(), [("never".into(), "never-archived".into())], "{told:#?}");
-    let records = records(&rig, "out");
-    for key in keys {
-        let own = format!("bucket/{key}");
-        let path = records.get(&(key.into(), "v1".into())).unwrap_or(&own);
-        let found = fs::read(rig.path("out").join(path));
-        assert_eq!(found.unwrap(), content(key, "v1"), "{key:?} at {path:?}");
+    for to in ["out", "rebuilt"] {
+        if to == "rebuilt" {
+            rig.rebuild();
+        }
+        let (tally, told) = rig.restore(&rig.request(Query::default(), to));
+        assert!(!tally.unwrap().is_clean(), "one item was never archived");
+        assert_eq!(told.lost(), [("never".into(), "never-archived".into())], "{told:#?}");
+        let records = records(&rig, to);
+        for key in keys {
+            let own = format!("bucket/{key}");
+            let path = records.get(&(key.into(), "v1".into())).unwrap_or(&own);
+            let found = fs::read(rig.path(to).join(path));
+            assert_eq!(found.unwrap(), content(key, "v1"), "{key:?} at {path:?}");
+        }
+        assert!(!records.contains_key(&("plain".into(), "v1".into())));
+        assert!(records.contains_key(&("..".into(), "v1".into())));
     }
-    assert!(!records.contains_key(&("plain".into(), "v1".into())));
-    assert!(records.contains_key(&("..".into(), "v1".into())));
 }
 
 #[test]
@@ -169,26 +174,33 @@ fn versions_stand_beside_the_latest() {
     ];
     stage(&rig, &items, Some(&[]));
     rig.archive(Half::Write);
-    let (tally, told) = rig.restore(&rig.request(Query::default(), "latest"));
-    assert!(tally.unwrap().is_clean(), "{told:#?}");
-    assert_eq!(fs::read(rig.path("latest/bucket/k")).unwrap(), content("k", "v3"));
-    assert_eq!(fs::read_dir(rig.path("latest/bucket")).unwrap().count(), 1);
+    for to in ["out", "rebuilt"] {
+        if to == "rebuilt" {
+            rig.rebuild();
+        }
+        let latest = format!("{to} latest");
+        let (tally, told) = rig.restore(&rig.request(Query::default(), &latest));
+        assert!(tally.unwrap().is_clean(), "{told:#?}");
+        let folder = rig.path(&latest).join("bucket");
+        assert_eq!(fs::read(folder.join("k")).unwrap(), content("k", "v3"));
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
 
-    let query = Box::new(Query::default());
-    let selection = Selection::Query { query, all_versions: true };
-    let request = Request { selection, ..rig.request(Query::default(), "all") };
-    let (tally, told) = rig.restore(&request);
-    assert!(tally.unwrap().is_clean(), "{told:#?}");
-    let records = records(&rig, "all");
-    for (key, version, path) in [
-        ("k", "v1", "bucket/k@versions/v1"),
-        ("k", "v2", "bucket/k@versions/v2"),
-        ("gone", "v0", "bucket/gone@versions/v0"),
-    ] {
-        assert_eq!(records[&(key.to_owned(), version.to_owned())], path);
-        assert_eq!(fs::read(rig.path("all").join(path)).unwrap(), content(key, version));
+        let query = Box::new(Query::default());
+        let selection = Selection::Query { query, all_versions: true };
+        let request = Request { selection, ..rig.request(Query::default(), to) };
+        let (tally, told) = rig.restore(&request);
+        assert!(tally.unwrap().is_clean(), "{told:#?}");
+        let records = records(&rig, to);
+        for (key, version, path) in [
+            ("k", "v1", "bucket/k@versions/v1"),
+            ("k", "v2", "bucket/k@versions/v2"),
+            ("gone", "v0", "bucket/gone@versions/v0"),
+        ] {
+            assert_eq!(records[&(key.to_owned(), version.to_owned())], path);
+            assert_eq!(fs::read(rig.path(to).join(path)).unwrap(), content(key, version));
+        }
+        assert_eq!(fs::read(rig.path(to).join("bucket/k")).unwrap(), content("k", "v3"));
     }
-    assert_eq!(fs::read(rig.path("all/bucket/k")).unwrap(), content("k", "v3"));
 }
 
 #[test]
