@@ -1,6 +1,6 @@
 //! What goes in comes out: of every kind, from stock tar.
 
-use std::sync::Arc;
+use std::{fs, os::unix::fs::FileExt, sync::Arc};
 
 use tapevault::{
     clock::Timestamp,
@@ -107,6 +107,35 @@ fn what_was_finished_outlives_the_process() {
     assert!(held.is_sorted_by(|a, b| a.order() < b.order()));
     staging.put(&source, file("more", 1), b"x").unwrap();
     assert_eq!(seal(&staging, dir.path()).len(), 52);
+}
+
+#[test]
+fn what_a_power_loss_took_from_a_member_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = source();
+    {
+        let (staging, _) = open(dir.path());
+        for n in 0..6 {
+            staging.put(&source, file(&n.to_string(), 2000), &content(n, 2000)).unwrap();
+        }
+    }
+    let open_dir =
+        fs::read_dir(dir.path().join("open")).unwrap().map(|found| found.unwrap().path());
+    let part = open_dir.into_iter().find(|path| path.extension() == Some("part".as_ref())).unwrap();
+    // One member loses bytes of its data, one its head, and one the end of the file.
+    let handle = fs::OpenOptions::new().write(true).open(&part).unwrap();
+    let member = handle.metadata().unwrap().len() / 6;
+    handle.write_all_at(&[0; 100], member * 2 - 1000).unwrap();
+    handle.write_all_at(&[0; 100], member * 3).unwrap();
+    handle.set_len(member * 6 - 1024).unwrap();
+    let (staging, recovered) = open(dir.path());
+    assert_eq!((recovered.members, recovered.lost), (3, 3));
+    let keys: Vec<Key> = staging.held().unwrap().map(|entry| entry.unwrap().item.key).collect();
+    assert_eq!(keys, ["0", "2", "4"].map(Key::from));
+    for n in [1, 3, 5] {
+        staging.put(&source, file(&n.to_string(), 2000), &content(n, 2000)).unwrap();
+    }
+    assert_eq!(seal(&staging, dir.path()).len(), 6);
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn small_files_a_second() {
     let bytes = content(1, 4096);
     for threads in [1, 2] {
         let dir = tempfile::tempdir_in(&base).unwrap();
-        let settings = Settings::new(dir.path(), ByteCount(12 * GIB), None, 512 << 10);
+        let settings = Settings::new(dir.path(), ByteCount(8 * GIB), None, 512 << 10);
         let (staging, _) = Staging::open(settings, SetId::new(), world()).unwrap();
         let next = AtomicU64::new(0);
         let begin = clock.elapsed();

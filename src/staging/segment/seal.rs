@@ -59,8 +59,7 @@ pub(in crate::staging) fn seal(
     }
     let end = close_gaps(segment, &mut journal, &mut records)?;
     crash::point("staging.seal.closed");
-    let trailer = write_end(segment, &journal, &records, (bench, end))?;
-    let manifest_bytes = keep_manifest(segment, &journal, &records, bench)?;
+    let (trailer, manifest_bytes) = write_end(segment, &journal, &records, (bench, end))?;
     crash::point("staging.seal.written");
     if let Err(cause) = segment.handle.sync() {
         discard(segment, bench)?;
@@ -141,13 +140,14 @@ fn copy_down(handle: &dyn Handle, from: Span, to: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes everything behind the last member.
+/// Writes everything behind the last member, and keeps the manifest apart, for the volume index;
+/// the bytes that it takes there.
 fn write_end(
     segment: &Segment,
     journal: &Journal,
     records: &[Record],
     (bench, end): (&Bench<'_>, u64),
-) -> Result<SegmentTrailer, StagingError> {
+) -> Result<(SegmentTrailer, u64), StagingError> {
     let facts = Facts {
         segment: segment.id,
         set: bench.set,
@@ -156,49 +156,32 @@ fn write_end(
     };
     let scratch_path = bench.layout.sums(segment.id);
     let scratch = bench.files.create(&scratch_path).map_err(disk("create", &scratch_path))?;
+    let kept_path = bench.layout.manifest(segment.id);
+    let new = unfinished(&kept_path);
+    let kept = bench.files.create(&new).map_err(disk("create", &new))?;
+    let out = BufWriter::with_capacity(PIECE, Cursor::new(&*kept));
+    let mut encoder = zstd::Encoder::new(out, ZSTD_LEVEL).map_err(disk("write", &new))?;
     let failed = |error| match error {
         FinishError::Io { cause, .. } => disk("write", &segment.path)(cause),
         FinishError::Entry { .. } => disk("write", &segment.path)(io::Error::other(error)),
     };
     let out = Cursor::new(&*segment.handle);
     let mut finisher = Finisher::new(out, Cursor::new(&*scratch), facts, end).map_err(failed)?;
-    let mut buffer = Vec::new();
+    let mut line = Vec::new();
     for record in records {
-        finisher.push(journal.read(record, &mut buffer)?).map_err(failed)?;
+        finisher.push(journal.read(record, &mut line)?).map_err(failed)?;
+        encoder.write_all(&line).map_err(disk("write", &new))?;
     }
     let trailer = finisher.finish().map_err(failed)?;
     // What failed members left behind the end goes.
     segment.handle.set_len(trailer.bytes()).map_err(disk("cut", &segment.path))?;
-    Ok(trailer)
-}
-
-/// Keeps the manifest apart, for the volume index; its bytes.
-fn keep_manifest(
-    segment: &Segment,
-    journal: &Journal,
-    records: &[Record],
-    bench: &Bench<'_>,
-) -> Result<u64, StagingError> {
-    let path = bench.layout.manifest(segment.id);
-    let new = unfinished(&path);
-    let handle = bench.files.create(&new).map_err(disk("create", &new))?;
-    let write = || -> io::Result<()> {
-        let out = BufWriter::with_capacity(PIECE, Cursor::new(&*handle));
-        let mut encoder = zstd::Encoder::new(out, ZSTD_LEVEL)?;
-        let mut buffer = Vec::new();
-        for record in records {
-            journal.read_line(record, &mut buffer)?;
-            encoder.write_all(&buffer)?;
-        }
-        encoder.finish()?.flush()?;
-        handle.sync()
-    };
-    write().map_err(disk("write", &new))?;
-    let bytes = handle.len().map_err(disk("measure", &new))?;
-    bench.files.rename(&new, &path).map_err(disk("rename", &new))?;
+    let flushed = encoder.finish().and_then(|mut out| out.flush());
+    flushed.and_then(|()| kept.sync()).map_err(disk("write", &new))?;
+    let bytes = kept.len().map_err(disk("measure", &new))?;
+    bench.files.rename(&new, &kept_path).map_err(disk("rename", &new))?;
     let dir = bench.layout.manifest_dir();
     bench.files.sync_dir(&dir).map_err(disk("sync", dir))?;
-    Ok(bytes)
+    Ok((trailer, bytes))
 }
 
 /// Reads the whole file once, as the tape half will: its digest, and whether it ends as it should.
@@ -282,7 +265,12 @@ pub(in crate::staging) fn record_again(
     segment: SegmentId,
 ) -> Result<bool, StagingError> {
     let path = layout.segment(segment);
-    let handle = files.open(&path).map_err(disk("open", &path))?;
+    let handle = match files.open(&path) {
+        Ok(handle) => handle,
+        // It was being freed.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(disk("open", path)(error)),
+    };
     let found = final_trailer(&*handle).map_err(disk("read", &path))?;
     if let Some(trailer) = found.filter(|trailer| trailer.segment == segment) {
         record(&read_again(&*handle, &trailer, layout)?, layout, files)?;
