@@ -10,10 +10,11 @@
 set -u
 shopt -s nullglob
 here=$(cd "$(dirname "$0")" && pwd)
-. "$here/library.sh"
-
 work=/var/tmp/tapevault
 library=$work/library
+. "$here/library.sh"
+. "$here/jobs.sh"
+
 passed=0 failed=0
 
 # Says a fact that must hold, and what was found if it does not.
@@ -226,9 +227,10 @@ check_served_anew() {
     mt -f "$drive" tell
 }
 
-checks=(nodes names empty load inquiry status protection logs changer tar full transport lost_reply drivers privilege units served_anew)
+checks=(nodes names empty load inquiry status protection logs changer tar full transport lost_reply drivers privilege units served_anew "${job_checks[@]}")
 
 mkdir -p "$work"
+mount -t tmpfs -o size=2500m none "$work"
 make_library || { echo "FAIL the library was not attached"; exit 1; }
 (($# == 0)) || checks=("$@")
 for check in "${checks[@]}"; do run_check "$check"; done
