@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub use reader::{IndexError, IndexReader, Piece};
 pub use runs::{Entries, ManifestWriter, RunError, RunHeader, RunReader, RunWriter};
-pub use writer::{Finished, IndexWriter};
+pub use writer::{Finished, IndexWriter, end_of};
 
 use crate::clock::Timestamp;
 use crate::digest::Digest;

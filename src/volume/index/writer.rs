@@ -137,30 +137,45 @@ impl<W: Write> IndexWriter<W> {
     ///
     /// When the output fails.
     pub fn finish(mut self) -> io::Result<(W, Finished)> {
-        let sealed_bytes = self.out.at;
-        let seal = Digest::from_hasher(&self.out.hasher);
-        let mut json = serde_json::to_vec(&Seal { blake3: seal, bytes: sealed_bytes })?;
-        json.push(b'\n');
-        self.piece(name::SEAL, json.len() as u64, &mut json.as_slice())?;
-        let block = u64::from(self.header.block_size);
-        let at = self.out.at;
-        let last = fill_to_block(&mut self.out, at, block)?;
-        let trailer = Trailer {
-            format: crate::volume::FORMAT,
-            index: self.header.session,
-            volume: self.header.volume,
-            created: self.header.created,
-            block_size: self.header.block_size,
-            blocks: last / block + 1,
-            seal,
-            sealed_bytes,
-        };
-        let whole = trailer::Trailer::Index(trailer);
-        self.out.write_all(&trailer::encode(&whole, self.header.created))?;
+        let blake3 = Digest::from_hasher(&self.out.hasher);
+        let (end, trailer) = end_of(&self.header, Seal { blake3, bytes: self.out.at });
+        self.out.write_all(&end)?;
         self.out.flush()?;
         let digest = Digest::from_hasher(&self.out.hasher);
         Ok((self.out.inner, Finished { trailer, digest }))
     }
+}
+
+/// What stands behind the sealed bytes, from the seal's own header to the end of the final block:
+/// it follows from header and seal alone, so a reader can tell where it was hit.
+///
+/// # Panics
+///
+/// When the block size is not one that a volume may have.
+pub fn end_of(header: &Header, seal: Seal) -> (Vec<u8>, Trailer) {
+    let mut out = Vec::new();
+    let mut json = serde_json::to_vec(&seal).expect("a seal is JSON, and memory takes it");
+    json.push(b'\n');
+    let path = format!("{}/{}", folder(&header.session), name::SEAL);
+    let head = trailer::own_head(path, json.len() as u64, header.created).encode();
+    out.extend(head.expect("a name of ours is a good one"));
+    out.extend_from_slice(&json);
+    out.resize(out.len() + tar::padding(json.len() as u64), 0);
+    let block = u64::from(header.block_size);
+    let at = seal.bytes + out.len() as u64;
+    let last = fill_to_block(&mut out, at, block).expect("memory takes it");
+    let trailer = Trailer {
+        format: crate::volume::FORMAT,
+        index: header.session,
+        volume: header.volume,
+        created: header.created,
+        block_size: header.block_size,
+        blocks: last / block + 1,
+        seal: seal.blake3,
+        sealed_bytes: seal.bytes,
+    };
+    out.extend(trailer::encode(&trailer::Trailer::Index(trailer), header.created));
+    (out, trailer)
 }
 
 #[cfg(test)]
