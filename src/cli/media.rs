@@ -182,13 +182,13 @@ pub(super) fn verify(bench: &Bench, verify: &args::Verify) -> Result<Exit, Failu
     }
     with_station(bench, verify.drive.as_deref(), |station| {
         if volumes.is_empty() {
-            let mounted = station.mounted(&catalog)?;
-            verify::volume(&catalog, station, mounted.volume.id, &scope, desk)?;
+            let id = verify::in_drive(&catalog, station)?;
+            verify::volume(&catalog, station, id, &scope, desk)?;
         }
         for volume in &volumes {
             desk.go_on()?;
-            let mounted = station.mount(&catalog, volume, desk)?;
-            verify::volume(&catalog, station, mounted.volume.id, &scope, desk)?;
+            verify::bring(&catalog, station, volume, desk)?;
+            verify::volume(&catalog, station, volume.id, &scope, desk)?;
             station.put_away(&catalog, desk)?;
         }
         Ok(())

@@ -1,42 +1,47 @@
-//! Reading volumes back: every byte against the digests that the tape itself has and the catalog's.
+//! Reading volumes back: every byte against what the tape says of itself, and against the catalog.
+//!
+//! A segment is hashed whole, once. Only when that disagrees is it read again, piece by piece, to
+//! name what was hit. Nothing stops at the first thing that is wrong.
 
-use std::convert::Infallible;
+mod index;
+mod label;
+mod own;
+mod segment;
+mod sweep;
+mod walk;
 
 use crate::{
-    catalog::{Catalog, Checked, CopyState, Evidence, Method, SegmentCopy, Verdict},
-    digest::Digest,
-    drive::{DriveError, ReadOutcome},
+    catalog::{Catalog, Evidence, Method},
     ident::{SegmentId, VolumeId},
     job::{
         Desk, JobError,
         monitor::{Counters, Event, Stage},
+        mount::{Recognised, recognise},
         rig::Station,
-        tape::BLOCK_MAX,
+        verify::walk::Walk,
     },
-    media::Volume,
-    pipeline::{self, DrainError, Fill, Flow, drain},
+    media::{Status, Volume},
 };
-
-/// Memory between drive and digest.
-const RING_BYTES: usize = 64 << 20;
 
 /// What of a volume is read.
 #[derive(Clone, Debug)]
 pub enum Scope {
     /// Everything on it.
     Whole,
-    /// These segments.
+    /// These segments, the label and the last index.
     Segments(Vec<SegmentId>),
-    /// So many segments, spread over it.
+    /// So many segments, spread over it, the label and the last index.
     Sample(u32),
 }
 
 /// Reads back the volume in the drive and records what that showed. Returns how many findings
-/// there were.
+/// there were. Of a volume that the catalog does not know, what the tape says of itself decides,
+/// and nothing is recorded.
 ///
 /// # Errors
 ///
-/// When the drive or the catalog fail. What does not agree is a finding, and the rest is read.
+/// When the drive or the catalog fail, or another volume is in the drive. What does not agree is a
+/// finding, and the rest is read.
 pub fn volume(
     catalog: &Catalog,
     station: &mut Station,
@@ -44,121 +49,93 @@ pub fn volume(
     scope: &Scope,
     desk: &Desk,
 ) -> Result<u64, JobError> {
-    let Some(volume) = catalog.volume_by_id(id)? else {
-        return Err(JobError::NotHeld { what: format!("the catalog has no volume {id}") });
-    };
-    let copies = chosen(catalog, &volume, scope)?;
-    let mut bytes = 0;
-    for copy in &copies {
-        bytes += catalog.segment(copy.segment)?.map_or(0, |segment| segment.bytes);
-    }
-    Counters::add(&desk.counters.to_read_bytes, bytes);
-    desk.tell(&Event::StageStarted { stage: Stage::Verify, of: volume.volser.as_str() });
     // A cartridge that was threaded anew proves more than one that never left the head.
-    let failed = station.failed(Some(&volume));
+    let volume = catalog.volume_by_id(id)?;
+    let failed = station.failed(volume.as_ref());
     station.drive.unload().map_err(&failed)?;
     station.drive.load().map_err(&failed)?;
-    let mut checked = Vec::new();
-    let mut findings = 0;
-    for copy in &copies {
-        desk.go_on()?;
-        let verdict = match segment(catalog, station, &volume, copy, desk)? {
-            Ok(()) => Verdict::Good,
-            Err(what) => {
-                findings += 1;
-                desk.tell(&Event::VolumeFinding { volser: volume.volser, what });
-                Verdict::Unreadable
-            }
-        };
-        checked.push(Checked { segment: copy.segment, verdict });
-    }
-    desk.ledger.note(findings);
-    let good = catalog.copies_on(id)?.iter().filter(|copy| copy.state.is_good()).count();
-    let whole = checked.len() == good;
-    catalog.record_verification(
-        &Evidence {
-            volume: id,
+    station.drive.rewind().map_err(&failed)?;
+    let label = label::read(station, volume.as_ref(), desk)?;
+    let mut walk = Walk::new(catalog, station, (id, volume), desk, label)?;
+    desk.tell(&Event::StageStarted { stage: Stage::Verify, of: walk.volser.as_str() });
+    let whole = match scope {
+        Scope::Whole => walk.whole()?,
+        Scope::Segments(segments) => walk.chosen(|_, segment| segments.contains(&segment))?,
+        Scope::Sample(count) => {
+            let step = walk.copies().div_ceil(usize::try_from(*count).unwrap_or(1).max(1)).max(1);
+            walk.chosen(|number, _| number % step == 0)?
+        }
+    };
+    let Walk { volume, volser, findings, checked, good, bytes, other_drive, .. } = walk;
+    if let Some(volume) = &volume {
+        let method = if other_drive { Method::OtherDrive } else { Method::AfterReload };
+        let evidence = Evidence {
+            volume: volume.id,
             drive: station.describe(),
-            method: Method::AfterReload,
+            method,
             when: desk.clock.now(),
             whole,
             findings,
-        },
-        &checked,
-    )?;
-    desk.tell(&Event::Verified {
-        volser: volume.volser,
-        segments: checked.len() as u64 - findings,
-        bytes,
-        findings,
-        whole,
-    });
+        };
+        catalog.record_verification(&evidence, &checked)?;
+    }
+    desk.tell(&Event::Verified { volser, segments: good, bytes, findings, whole });
     Ok(findings)
 }
 
-fn chosen(catalog: &Catalog, volume: &Volume, scope: &Scope) -> Result<Vec<SegmentCopy>, JobError> {
-    let mut copies = catalog.copies_on(volume.id)?;
-    copies.retain(|copy| copy.state != CopyState::Void);
-    match scope {
-        Scope::Whole => {}
-        Scope::Segments(segments) => copies.retain(|copy| segments.contains(&copy.segment)),
-        Scope::Sample(count) => {
-            let count = usize::try_from(*count).expect("32 bits fit memory").max(1);
-            let step = copies.len().div_ceil(count).max(1);
-            copies = copies.into_iter().step_by(step).collect();
+/// Which volume is in the drive, for reading it. A damaged label does not hide it: its chip and its
+/// sticker tell it too. Nothing may be written on the word of this.
+///
+/// # Errors
+///
+/// When that cannot be told, or the drive or the catalog fail.
+pub fn in_drive(catalog: &Catalog, station: &mut Station) -> Result<VolumeId, JobError> {
+    let loaded = station.identify()?;
+    let (chip, barcode) = (loaded.medium.mam_serial.clone(), loaded.barcode);
+    let emulated = station.drive.identity().emulated;
+    match recognise(catalog, &station.name, emulated, loaded)? {
+        Recognised::Known(mounted) => Ok(mounted.volume.id),
+        Recognised::Unknown(label, ..) => Ok(label.volume),
+        Recognised::Blank(..) => {
+            Err(JobError::NotHeld { what: format!("the cartridge in {} is blank", station.name) })
+        }
+        Recognised::Alien(error) => {
+            let is_it = |volume: &Volume| {
+                let sticker =
+                    barcode.zip(volume.barcode).is_none_or(|(seen, own)| seen.matches(own));
+                volume.status != Status::Destroyed && volume.mam_serial == chip && sticker
+            };
+            let known = if chip.is_empty() { Vec::new() } else { catalog.volumes()? };
+            known.into_iter().find(is_it).map(|volume| volume.id).ok_or(*error)
         }
     }
-    Ok(copies)
 }
 
-/// Reads one segment. What does not agree is said in words.
-fn segment(
+/// Brings this volume into the drive, for reading it: also if its label is damaged.
+///
+/// # Errors
+///
+/// When it cannot be had, or what is there is not it.
+pub fn bring(
     catalog: &Catalog,
     station: &mut Station,
     volume: &Volume,
-    copy: &SegmentCopy,
     desk: &Desk,
-) -> Result<Result<(), String>, JobError> {
-    let Some(segment) = catalog.segment(copy.segment)? else {
-        return Ok(Err(format!("the catalog has no segment {}", copy.segment)));
-    };
-    let failed = station.failed(Some(volume));
-    station.drive.locate(copy.object).map_err(&failed)?;
-    let settings =
-        pipeline::Settings { block_bytes: BLOCK_MAX, ring_bytes: RING_BYTES, start_percent: 0 };
-    let drive = &mut station.drive;
-    let mut left = segment.blocks;
-    let mut hasher = blake3::Hasher::new();
-    let read = drain(
-        settings,
-        &desk.cancel,
-        |buffer| {
-            if left == 0 {
-                return Ok(Fill::End);
+) -> Result<(), JobError> {
+    match station.mount(catalog, volume, desk) {
+        Ok(_) => Ok(()),
+        Err(error @ (JobError::Cartridge { .. } | JobError::Operator { .. })) => {
+            let loaded = station.is_loaded().map_err(station.failed(Some(volume)))?;
+            match loaded.then(|| in_drive(catalog, station)) {
+                Some(Ok(id)) if id == volume.id => Ok(()),
+                Some(_) | None => Err(error),
             }
-            left -= 1;
-            Ok::<_, DriveError>(match drive.read_block(buffer)? {
-                ReadOutcome::Block(bytes) => Fill::Block(bytes, ()),
-                ReadOutcome::LongBlock { .. } | ReadOutcome::Filemark | ReadOutcome::EndOfData => {
-                    Fill::End
-                }
-            })
-        },
-        |(), block: &[u8]| {
-            hasher.update(block);
-            Counters::add(&desk.counters.read_bytes, block.len() as u64);
-            desk.progress();
-            Ok::<_, Infallible>(Flow::Continue)
-        },
-    );
-    match read {
-        Ok(()) if Digest::from_hasher(&hasher) == segment.digest => Ok(Ok(())),
-        Ok(()) => Ok(Err(format!("segment {} disagrees with its digest", segment.id))),
-        Err(DrainError::Reader(error @ DriveError::Medium(_))) => {
-            Ok(Err(format!("segment {} cannot be read: {error}", segment.id)))
         }
-        Err(DrainError::Reader(error)) => Err(failed(error)),
-        Err(DrainError::Consumer(never)) => match never {},
-        Err(DrainError::Cancelled) => Err(JobError::Stopped),
+        Err(error) => Err(error),
     }
+}
+
+/// Adds to what has to be read.
+fn expect(desk: &Desk, bytes: u64) {
+    Counters::add(&desk.counters.to_read_bytes, bytes);
 }
