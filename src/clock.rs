@@ -1,7 +1,7 @@
 //! Time: the only place that reads the machine's clocks.
 
 use std::{
-    fmt,
+    env, fmt,
     str::FromStr,
     sync::{Arc, Mutex},
     thread,
@@ -167,6 +167,17 @@ impl From<SystemTime> for Timestamp {
     }
 }
 
+/// How far a test wants the time of day to be off, in nanoseconds: `TAPEVAULT_CLOCK_OFFSET` says
+/// it in seconds, negative for the past. Only builds with debug assertions look at it.
+fn offset() -> i128 {
+    if cfg!(debug_assertions) {
+        let offset = env::var("TAPEVAULT_CLOCK_OFFSET").ok();
+        let seconds: Option<i64> = offset.and_then(|text| text.parse().ok());
+        return i128::from(seconds.unwrap_or_default()) * 1_000_000_000;
+    }
+    0
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one reader of the machine's clocks")]
 impl SystemClock {
     /// A clock whose elapsed time starts now.
@@ -184,7 +195,7 @@ impl Default for SystemClock {
 #[expect(clippy::disallowed_methods, reason = "this is the one reader of the machine's clocks")]
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        SystemTime::now().into()
+        Timestamp(Timestamp::from(SystemTime::now()).0 + offset())
     }
 
     fn elapsed(&self) -> Duration {
