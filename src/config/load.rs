@@ -151,13 +151,14 @@ fn broken<T>(key: impl Into<String>, rule: impl Into<String>) -> Result<T, Broke
 }
 
 fn check(settings: &Settings) -> Result<(), Broken> {
-    if settings.staging.budget < ByteCount(MINIMUM_BUDGET) {
+    let minimum = MINIMUM_BUDGET / settings.scale();
+    if settings.staging.budget < ByteCount(minimum) {
         return broken(
             "staging.budget",
             format!(
                 "is {}, but must be at least {}",
                 Binary(settings.staging.budget.0),
-                Binary(MINIMUM_BUDGET)
+                Binary(minimum)
             ),
         );
     }
@@ -265,7 +266,7 @@ mod tests {
         let good = rehearsal(Path::new("/usr/share/doc"));
         for (from, to, expected) in [
             ("budget", "buget", "unknown field `buget`"),
-            ("2 GiB", "1 GiB", "staging.budget is 1 GiB, but must be at least 2 GiB"),
+            ("2 GiB", "63 MiB", "staging.budget is 63 MiB, but must be at least 64 MiB"),
             ("2 GiB", "lots", "\"lots\" is not an amount of data"),
             ("pool = \"rehearsal\"", "pool = \"rehersal\"", "names the pool rehersal"),
             ("emulated:0", "nst0", "must be a path such as /dev/nst0"),
@@ -275,6 +276,9 @@ mod tests {
             let error = read_text(&good.replacen(from, to, 1)).unwrap_err();
             assert!(error.to_string().contains(expected), "{from} → {to}: {error}");
         }
+        let real = good.replace("rehearsal = true", "rehearsal = false");
+        let error = read_text(&real.replacen("2 GiB", "1 GiB", 1)).unwrap_err();
+        assert!(error.to_string().contains("must be at least 2 GiB"), "{error}");
         let error = read_text(&good.replacen("budget", "buget", 1)).unwrap_err();
         let ConfigError::Syntax { suggestion, .. } = error else { panic!("{error}") };
         assert_eq!(suggestion.as_deref(), Some("budget"));

@@ -13,6 +13,8 @@ use crate::{
 
 /// Staging budgets below this are refused: a segment would be too small to stream.
 pub const MINIMUM_BUDGET: u64 = 2 * GIB;
+/// A rehearsal's cartridges may be scaled down, and its staging with them, by this much at most.
+pub const REHEARSAL_SCALE: u64 = 32;
 /// Block size unless a pool says otherwise, in bytes.
 pub const BLOCK_SIZE: u64 = 512 << 10;
 /// Memory of the ring between staging and drive unless the config says otherwise, in bytes.
@@ -61,7 +63,8 @@ pub struct CatalogSettings {
 pub struct StagingSettings {
     /// The folder.
     pub dir: PathBuf,
-    /// How many bytes it may hold, at least [`MINIMUM_BUDGET`].
+    /// How many bytes it may hold, at least [`MINIMUM_BUDGET`]; in a rehearsal [`REHEARSAL_SCALE`]
+    /// times less.
     #[serde(deserialize_with = "amount")]
     pub budget: ByteCount,
     /// The size that a segment aims at; by default what the budget and the cartridge suggest.
@@ -217,6 +220,13 @@ pub struct JobSettings {
     /// Whether what was written is read back before the job ends.
     #[serde(default = "yes")]
     pub verify: bool,
+}
+
+impl Settings {
+    /// How many times less than [`MINIMUM_BUDGET`] staging may be.
+    pub fn scale(&self) -> u64 {
+        if self.catalog.rehearsal { REHEARSAL_SCALE } else { 1 }
+    }
 }
 
 fn amount<'de, D: serde::Deserializer<'de>>(from: D) -> Result<ByteCount, D::Error> {
