@@ -1,6 +1,7 @@
 //! The main job: list, plan, fetch, seal, write, flush, commit, verify, eject; or one half of it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     sync::{
         Arc, Condvar, Mutex,
@@ -11,20 +12,20 @@ use std::{
 };
 
 use crate::{
-    catalog::{Catalog, CatalogError, Mode},
-    ident::{JobName, SegmentId, SetId, SourceName, VolumeId},
+    catalog::{Catalog, CatalogError, CopyState, Mode},
+    ident::{Barcode, JobName, SegmentId, SetId, SourceName, VolumeId},
     job::{
         Desk, JobError,
         export::{Export, SourcePlan},
         findings::Tally,
         monitor::{Counters, Event},
-        rig::{self, Left, Station},
+        rig::{self, Left, RigError, Station, Whereabouts},
         settings::{JobSettings, Settings},
         sources,
         verify::{self, Scope},
-        write::{Afterwards, NoSupply, Supply, Write},
+        write::{Afterwards, NoSupply, Supply, Write, unclosed},
     },
-    media::lifecycle,
+    media::{Custody, Volume, lifecycle},
     source::Source,
     staging::{self, Staging, Store, World, files::Disk},
 };
@@ -223,7 +224,8 @@ impl Archive<'_> {
         let block_size = u32::try_from(pool.block_size.0).expect("checked with the config");
         let configured = &self.settings.staging;
         let mut settings =
-            staging::Settings::new(&configured.dir, configured.budget, cartridge, block_size);
+            staging::Settings::new(&configured.dir, configured.budget, cartridge, block_size)
+                .scaled(self.settings.scale());
         if let Some(segment) = configured.segment {
             settings.segment_bytes = settings.segment_bytes.min(segment.0);
             settings.part_bytes = settings.segment_bytes / 4 / (1 << 20) * (1 << 20);
@@ -299,11 +301,23 @@ impl Archive<'_> {
         };
         let mut afterwards =
             VerifyAndEject { job: self.job, catalog: self.catalog, desk: self.desk };
-        write.run(supply, &mut afterwards)
+        write.run(supply, &mut afterwards)?;
+        afterwards.clear(station)
     }
 
     fn has_work(&self, store: &Store) -> Result<bool, JobError> {
-        Ok(!store.sealed()?.is_empty() || !self.catalog.runs_to_index(None, 1)?.is_empty())
+        Ok(!store.sealed()?.is_empty()
+            || !self.catalog.runs_to_index(None, 1)?.is_empty()
+            || unclosed(self.catalog, &self.job.pool)?.is_some()
+            || self.left_in_drive()?)
+    }
+
+    /// Whether an interrupted job left a volume in the drive, unverified or to be ejected.
+    fn left_in_drive(&self) -> Result<bool, JobError> {
+        let only = Some(&self.settings.drives).filter(|drives| drives.len() == 1);
+        let only = only.and_then(|drives| drives.keys().next());
+        let Some(drive) = self.request.drive.as_ref().or(only) else { return Ok(false) };
+        Ok(left_in(drive, self.job, self.catalog)?.is_some())
     }
 }
 
@@ -322,9 +336,44 @@ impl Afterwards for VerifyAndEject<'_> {
         segments: &[SegmentId],
     ) -> Result<(), JobError> {
         if self.job.verify {
-            let scope = Scope::Segments(segments.to_vec());
+            // With them, what an interrupted job wrote and did not come to verify.
+            let mut segments: BTreeSet<SegmentId> = segments.iter().copied().collect();
+            segments.extend(unverified(self.catalog, volume)?);
+            let scope = Scope::Segments(segments.into_iter().collect());
             verify::volume(self.catalog, station, volume, &scope, self.desk)?;
         }
+        self.leave(station, volume)
+    }
+}
+
+impl VerifyAndEject<'_> {
+    /// Ends what an interrupted job began: verifies and ejects the volume that it left in the drive.
+    fn clear(&self, station: &mut Station) -> Result<(), JobError> {
+        let Some((volume, unverified)) = left_in(&station.name, self.job, self.catalog)? else {
+            return Ok(());
+        };
+        if !station.is_loaded().map_err(station.failed(Some(&volume)))? {
+            let barcode = volume.barcode.unwrap_or(Barcode::from(volume.volser));
+            let custody = match station.find(barcode).map_err(RigError::from)? {
+                Whereabouts::Slot(slot) => Custody::InLibrary { slot },
+                Whereabouts::Here | Whereabouts::OtherDrive(_) | Whereabouts::Outside => {
+                    Custody::Unloaded
+                }
+            };
+            self.desk.set_custody(self.catalog, volume.id, custody)?;
+            return Ok(());
+        }
+        if station.mounted(self.catalog)?.volume.id != volume.id {
+            return Ok(());
+        }
+        if self.job.verify && !unverified.is_empty() {
+            let scope = Scope::Segments(unverified);
+            verify::volume(self.catalog, station, volume.id, &scope, self.desk)?;
+        }
+        self.leave(station, volume.id)
+    }
+
+    fn leave(&self, station: &mut Station, volume: VolumeId) -> Result<(), JobError> {
         if !self.job.eject {
             return Ok(());
         }
@@ -339,6 +388,34 @@ impl Afterwards for VerifyAndEject<'_> {
         }
         Ok(())
     }
+}
+
+/// The volume that holds data of the job's pool and is in the drive although the job ejects, or
+/// with segments that the job verifies and nobody did; and these segments.
+fn left_in(
+    drive: &str,
+    job: &JobSettings,
+    catalog: &Catalog,
+) -> Result<Option<(Volume, Vec<SegmentId>)>, JobError> {
+    let here = Custody::InDrive { drive: drive.to_owned() };
+    for volume in catalog.volumes()? {
+        if volume.pool != job.pool || volume.custody != here {
+            continue;
+        }
+        let holds = !catalog.copies_on(volume.id)?.is_empty();
+        let unverified = unverified(catalog, volume.id)?;
+        if (job.eject && holds) || (job.verify && !unverified.is_empty()) {
+            return Ok(Some((volume, unverified)));
+        }
+    }
+    Ok(None)
+}
+
+/// The segments of a volume that nobody read back yet.
+fn unverified(catalog: &Catalog, volume: VolumeId) -> Result<Vec<SegmentId>, JobError> {
+    let copies = catalog.copies_on(volume)?.into_iter();
+    let unread = copies.filter(|copy| copy.state == CopyState::OnTape);
+    Ok(unread.map(|copy| copy.segment).collect())
 }
 
 /// An export that runs beside the tape half.

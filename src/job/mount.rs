@@ -266,16 +266,16 @@ impl Station {
                         return self.welcome(catalog, *mounted, desk);
                     }
                     Recognised::Alien(error) if asked => return Err(*error),
-                    Recognised::Known(other) if asked && !self.has_library() => {
-                        return Err(JobError::Cartridge {
-                            cartridge: other.volume.volser.to_string(),
-                            what: format!(
-                                "it is in {}, but {} is wanted",
-                                self.name, volume.volser
-                            ),
-                            advice: format!("put {} into {}", volume.volser, self.name),
-                            cause: None,
-                        });
+                    Recognised::Known(other) if asked => {
+                        return Err(self.not_it(volume, &format!("it is {}", other.volume.volser)));
+                    }
+                    Recognised::Unknown(label, ..) if asked => {
+                        let what =
+                            format!("it is {}, which this catalog does not know", label.volser);
+                        return Err(self.not_it(volume, &what));
+                    }
+                    Recognised::Blank(..) if asked => {
+                        return Err(self.not_it(volume, "it is blank"));
                     }
                     Recognised::Known(_)
                     | Recognised::Unknown(..)
@@ -293,6 +293,21 @@ impl Station {
                 })?;
             }
             asked = true;
+        }
+    }
+
+    /// Another cartridge came than the one that was asked for.
+    fn not_it(&self, wanted: &Volume, what: &str) -> JobError {
+        let advice = if self.has_library() {
+            "stickers may have been swapped: look at the cartridges, then at `tapevault media list`"
+        } else {
+            "put the right one in, and run the same command again"
+        };
+        JobError::Cartridge {
+            cartridge: format!("the cartridge in {}", self.name),
+            what: format!("{what}, but {} is wanted", wanted.volser),
+            advice: advice.into(),
+            cause: None,
         }
     }
 

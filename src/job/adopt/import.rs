@@ -78,18 +78,23 @@ impl Adoption<'_> {
         mut found: Found,
         end: ObjectNumber,
     ) -> Result<Volume, JobError> {
-        let segments = found.segments.len() as u64;
-        let mut adopted = 0;
+        // A snapshot of the tables brings copies along, so they are counted before and after.
+        let known = self.copies_held(&volume)?;
         for index in std::mem::take(&mut found.indexes) {
-            adopted += self.take_index(&volume, index)?;
+            self.take_index(&volume, index)?;
         }
         self.take_unlisted(&volume, &found.segments, end)?;
-        if segments + adopted > 0 {
-            let segments = segments + adopted;
+        let segments = self.copies_held(&volume)?.saturating_sub(known);
+        if segments > 0 {
             self.desk.tell(&Event::Adopted { volser: volume.volser, segments });
         }
         let end_file = self.file_at(&volume, end)?;
         self.note_end(&volume, end, end_file)
+    }
+
+    fn copies_held(&self, volume: &Volume) -> Result<u64, JobError> {
+        let copies = self.catalog.copies_on(volume.id)?;
+        Ok(copies.iter().filter(|copy| copy.state.is_good()).count() as u64)
     }
 
     /// Filemarks before `object`, as the drive counts them.
@@ -98,7 +103,7 @@ impl Adoption<'_> {
         Ok(self.station.drive.locate(object).map_err(&failed)?.file)
     }
 
-    fn take_index(&mut self, volume: &Volume, mut index: Index) -> Result<u64, JobError> {
+    fn take_index(&mut self, volume: &Volume, mut index: Index) -> Result<(), JobError> {
         let malformed = |what: String| JobError::Cartridge {
             cartridge: volume.volser.to_string(),
             what,
@@ -152,15 +157,14 @@ impl Adoption<'_> {
         self.commit_index(volume, &index, &rows)
     }
 
-    /// Records the copies that an index lists, and the index. Says how many they are.
+    /// Records the copies that an index lists, and the index.
     fn commit_index(
         &mut self,
         volume: &Volume,
         index: &Index,
         rows: &BTreeMap<SegmentId, SegmentRow>,
-    ) -> Result<u64, JobError> {
+    ) -> Result<(), JobError> {
         let mut copies: BTreeMap<SessionId, Vec<CopyRecord>> = BTreeMap::new();
-        let mut adopted = 0;
         for row in rows.values().filter(|row| row.state == SegmentState::Whole) {
             let known = self.catalog.segment(row.segment)?.is_some();
             // Its session's index is lost: its own manifest says what it holds.
@@ -172,7 +176,6 @@ impl Adoption<'_> {
             if held.iter().any(|copy| copy.volume == volume.id && copy.state.is_good()) {
                 continue;
             }
-            adopted += 1;
             copies.entry(row.session).or_default().push(CopyRecord {
                 segment: row.segment,
                 object: row.object,
@@ -189,7 +192,9 @@ impl Adoption<'_> {
         for (session, copies) in copies {
             let own = session == index.header.session;
             let set = rows.values().find(|row| row.session == session).map(|row| row.set);
-            if self.catalog.session(session)?.is_none() || own {
+            let known = self.catalog.session(session)?;
+            let interrupted = known.as_ref().is_some_and(|known| known.ended.is_none());
+            if known.is_none() || interrupted || own {
                 self.catalog.put_session(&Session {
                     id: session,
                     volume: volume.id,
@@ -197,7 +202,7 @@ impl Adoption<'_> {
                     drive: String::new(),
                     started: index.header.created,
                     ended: Some(index.header.created),
-                    index: own.then_some(place),
+                    index: (own || interrupted).then_some(place),
                 })?;
             }
             self.catalog.commit(&Commit {
@@ -210,7 +215,7 @@ impl Adoption<'_> {
                 at: index.header.created,
             })?;
         }
-        Ok(adopted)
+        Ok(())
     }
 
     fn finding(&self, volume: &Volume, what: String) {

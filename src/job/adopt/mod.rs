@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     catalog::Catalog,
-    drive::DriveError,
+    drive::{DriveError, SpaceStop, Spaced},
     ident::SegmentId,
     job::{Desk, JobError, monitor::Event, rig::Station, tape::Ending},
     media::{Status, Volume},
@@ -137,14 +137,46 @@ impl Adoption<'_> {
     }
 
     /// The tape has no end of data, as after a power loss: it is readable up to the last flush. What
-    /// was committed before is there; what came after was never called written.
+    /// the catalog does not know is looked for forward, from filemark to filemark, and adopted; what
+    /// comes after the last filemark was never flushed, so nobody called it written.
     fn without_end(&mut self, volume: Volume) -> Result<Volume, JobError> {
         self.desk.notice(format!(
-            "{} has no end of data, as after a power loss: writing goes on behind what was committed",
+            "{} has no end of data, as after a power loss: writing goes on behind what was flushed",
             volume.volser
         ));
+        let end = self.last_filemark(&volume)?;
+        let volume = if end > volume.end {
+            let found = self.walk(&volume, end)?;
+            let unfinished = found.unfinished;
+            let volume = self.take_in(volume, found, end)?;
+            if unfinished {
+                return self.close(volume, "it ends in something that was not finished here");
+            }
+            volume
+        } else {
+            volume
+        };
         self.withdraw_intents(&volume)?;
         Ok(volume)
+    }
+
+    /// Behind the last filemark that can be read, from where the catalog says that the volume ends.
+    fn last_filemark(&mut self, volume: &Volume) -> Result<ObjectNumber, JobError> {
+        let failed = self.station.failed(Some(volume));
+        let mut end = volume.end;
+        self.station.drive.locate(end).map_err(&failed)?;
+        loop {
+            self.desk.go_on()?;
+            match self.station.drive.space_filemarks(1) {
+                Ok(Spaced { stop: SpaceStop::Done, position }) if position.object > end => {
+                    end = position.object;
+                }
+                Ok(_) | Err(DriveError::EndOfDataMissing(_) | DriveError::Medium(_)) => {
+                    return Ok(end);
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
     }
 
     fn withdraw_intents(&mut self, volume: &Volume) -> Result<(), JobError> {

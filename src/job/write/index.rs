@@ -66,11 +66,7 @@ impl Write<'_> {
             at: self.desk.clock.now(),
         })?;
         self.catalog.record_indexed_runs(session.volume.id, runs)?;
-        if let Some(mut record) = self.catalog.session(session.id)? {
-            record.ended = Some(self.desk.clock.now());
-            record.index = Some(place);
-            self.catalog.put_session(&record)?;
-        }
+        self.end_sessions(session, Some(place))?;
         crate::crash::point("index.committed");
         session.object = position.object;
         session.file = position.file;
@@ -86,6 +82,18 @@ impl Write<'_> {
         )?;
         for segment in self.store.manifests()? {
             self.release_if_indexed(segment)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the session, and those before it on the volume that were interrupted.
+    fn end_sessions(&self, session: &Session, index: Option<IndexPlace>) -> Result<(), JobError> {
+        for mut record in self.catalog.sessions(session.volume.id)? {
+            if record.ended.is_none() {
+                record.ended = Some(self.desk.clock.now());
+                record.index = index;
+                self.catalog.put_session(&record)?;
+            }
         }
         Ok(())
     }
@@ -123,7 +131,7 @@ impl Write<'_> {
                 volume.status = Status::Full;
             },
         )?;
-        Ok(())
+        self.end_sessions(session, None)
     }
 
     fn build_index(
@@ -152,7 +160,12 @@ impl Write<'_> {
         let mut index = IndexWriter::new(out, header, &rows).map_err(failed())?;
         for segment in &session.segments {
             let path = self.store.manifest_path(*segment);
-            let mut manifest = File::open(&path).map_err(JobError::file("read", &path))?;
+            let mut manifest = match File::open(&path) {
+                Ok(manifest) => manifest,
+                // Adopted after staging was lost: the segment's own manifest says what it holds.
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+                Err(cause) => return Err(JobError::file("read", &path)(cause)),
+            };
             let bytes = manifest.metadata().map_err(failed())?.len();
             index.manifest(*segment, bytes, &mut manifest).map_err(failed())?;
         }

@@ -135,7 +135,10 @@ impl Labelling<'_> {
             && volume.status != Status::Destroyed
         {
             let what = format!("there is a volume {volser} already");
-            return wrong(what, "give it another volser");
+            return wrong(
+                what,
+                "give it another volser; if it should be that volume, stickers may have been swapped",
+            );
         }
         if let Some(barcode) = barcode
             && barcode.volser() != volser

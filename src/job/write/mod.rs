@@ -15,6 +15,7 @@ mod volume;
 use std::{collections::BTreeMap, time::Duration};
 
 pub use label::Labelling;
+pub use reconcile::unclosed;
 
 use crate::{
     catalog::Catalog,
@@ -166,6 +167,11 @@ impl Write<'_> {
                 *session = Some(self.open(copy, &wanted)?);
             }
             Next::Done => {
+                if let Some(volume) = unclosed(self.catalog, self.pool)? {
+                    let current = self.reopen(&volume)?;
+                    self.close(current, afterwards)?;
+                    return Ok(true);
+                }
                 // Runs without new bytes (something was deleted) are worth an index, too.
                 if self.has_news()? {
                     let current = self.open(1, &[])?;

@@ -3,18 +3,57 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    catalog::SegmentCopy,
-    ident::SegmentId,
+    catalog::{Catalog, SegmentCopy},
+    ident::{PoolName, SegmentId, SessionId, VolumeId},
     job::{JobError, write::Write},
+    media::{Status, Volume},
 };
+
+/// Segments of a volume that were flushed in sessions that never came to their index.
+pub(super) fn unindexed(catalog: &Catalog, volume: VolumeId) -> Result<Vec<SegmentId>, JobError> {
+    let sessions = catalog.sessions(volume)?;
+    let open: BTreeSet<SessionId> = sessions
+        .iter()
+        .filter(|session| session.ended.is_none())
+        .map(|session| session.id)
+        .collect();
+    if open.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut copies = catalog.copies_on(volume)?;
+    copies.retain(|copy| copy.state.is_good() && open.contains(&copy.session));
+    copies.sort_by_key(|copy| copy.object);
+    Ok(copies.into_iter().map(|copy| copy.segment).collect())
+}
+
+/// A volume of the pool that an interrupted session left without an index.
+///
+/// # Errors
+///
+/// When the catalog cannot be read.
+pub fn unclosed(catalog: &Catalog, pool: &PoolName) -> Result<Option<Volume>, JobError> {
+    for volume in catalog.volumes()? {
+        let writable = match volume.status {
+            Status::Scratch | Status::Appendable | Status::Full => volume.pool == *pool,
+            Status::Suspect | Status::Retired | Status::Destroyed => false,
+        };
+        if writable && !unindexed(catalog, volume.id)?.is_empty() {
+            return Ok(Some(volume));
+        }
+    }
+    Ok(None)
+}
 
 impl Write<'_> {
     /// Frees what has all its copies, and tells the catalog of staged files that are gone.
     pub(super) fn reconcile(&mut self) -> Result<(), JobError> {
+        // The catalog is asked first: a segment that is sealed in between has its file before it is
+        // recorded.
+        let recorded = self.catalog.staged_segments()?;
         let files: BTreeSet<SegmentId> = self.staged()?.into_keys().collect();
-        for segment in self.catalog.staged_segments()? {
+        for segment in recorded {
             if !files.contains(&segment.id) {
-                self.catalog.set_staged(segment.id, false)?;
+                self.forget_staged(segment.id)?;
             }
         }
         for segment in &files {
@@ -22,6 +61,16 @@ impl Write<'_> {
         }
         for segment in self.store.manifests()? {
             self.release_if_indexed(segment)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that a staged file is gone. Without copies, too, the segment never was: its items are
+    /// planned again.
+    pub(super) fn forget_staged(&mut self, segment: SegmentId) -> Result<(), JobError> {
+        self.catalog.set_staged(segment, false)?;
+        if self.catalog.copies(segment)?.is_empty() {
+            self.catalog.drop_segment(segment)?;
         }
         Ok(())
     }

@@ -140,7 +140,12 @@ impl Write<'_> {
     /// items are exported again.
     fn spoilt(&mut self, session: &Session, sealed: &Sealed) -> Result<JobError, JobError> {
         self.station.stand_behind_filemark(session.object, &session.volume)?;
-        self.catalog.set_staged(sealed.segment, false)?;
+        // Nothing of it may stay: with its staged file gone, nobody could tell whose it is.
+        if !session.volume.worm {
+            let failed = self.station.failed(Some(&session.volume));
+            self.station.drive.erase_here().map_err(failed)?;
+        }
+        self.forget_staged(sealed.segment)?;
         self.store.discard(sealed.segment)?;
         Ok(JobError::Staging(StagingError::Damaged {
             segment: sealed.segment,

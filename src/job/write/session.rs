@@ -33,7 +33,7 @@ pub(super) struct Session {
     /// Written since the last commit.
     pub(super) group: Vec<CopyRecord>,
     pub(super) group_bytes: u64,
-    /// Committed in this session.
+    /// Committed and in no index yet: in this session, or in one that was interrupted.
     pub(super) segments: Vec<SegmentId>,
     pub(super) feed: Feed,
 }

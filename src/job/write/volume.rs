@@ -12,7 +12,7 @@ use crate::{
         monitor::Prompt,
         mount::{Mounted, Recognised, recognise},
         rig::RigError,
-        write::{Write, label::Labelling, room::Room, session::Session},
+        write::{Write, label::Labelling, reconcile::unindexed, room::Room, session::Session},
     },
     media::{Status, Volume, lifecycle},
     pipeline::{self, Feed},
@@ -31,10 +31,27 @@ impl Write<'_> {
     /// Begins a session on a volume that takes data and has none of `wanted`.
     pub(super) fn open(&mut self, copy: u32, wanted: &[SegmentId]) -> Result<Session, JobError> {
         let mounted = self.mount_writable(copy, wanted)?;
-        let volume = mounted.volume;
+        self.begin(copy, mounted.volume)
+    }
+
+    /// Begins a session on a volume that an interrupted one left without an index.
+    pub(super) fn reopen(&mut self, volume: &Volume) -> Result<Session, JobError> {
+        let mounted = self.station.mount(self.catalog, volume, self.desk)?;
+        let volume = self.adopt(|adoption| adoption.settle_end(mounted.volume))?;
+        self.begin(1, volume)
+    }
+
+    /// Begins a session on the volume in the drive. What earlier sessions left without an index
+    /// goes into this one's.
+    fn begin(&mut self, copy: u32, volume: Volume) -> Result<Session, JobError> {
+        let segments = unindexed(self.catalog, volume.id)?;
+        let mut manifests = 0;
+        for segment in &segments {
+            manifests += self.catalog.segment(*segment)?.map_or(0, |known| known.manifest_bytes);
+        }
         let failed = self.station.failed(Some(&volume));
         let capacity = volume.capacity_bytes;
-        let room = Room { remaining: 0, written_since: 0, capacity, manifests: 0 };
+        let room = Room { remaining: 0, written_since: 0, capacity, manifests };
         let block_size = volume.block_size;
         let preparation = Preparation { block_size, early_warning: ByteCount(room.reserve(0)) };
         self.station.drive.prepare(&preparation).map_err(&failed)?;
@@ -56,7 +73,7 @@ impl Write<'_> {
             room: Room { remaining, ..room },
             group: Vec::new(),
             group_bytes: 0,
-            segments: Vec::new(),
+            segments,
             feed,
         };
         self.catalog.put_session(&catalog::Session {
@@ -176,9 +193,8 @@ impl Write<'_> {
             let what = format!("it is of pool {}, not {}", volume.pool, self.pool);
             return against(what, "use a cartridge of the job's pool");
         }
-        if !lifecycle::takes_data(volume.status) {
-            let what = format!("it takes no more data, it is {}", volume.status);
-            return against(what, "use another cartridge");
+        if let Some(objection) = full(volume) {
+            return Ok(Some(objection));
         }
         for segment in wanted {
             let copies = self.catalog.copies(*segment)?;
@@ -210,7 +226,12 @@ impl Write<'_> {
                     settings: self.pool_settings,
                     desk: self.desk,
                 };
-                labelling.write(self.station, barcode.volser(), Some(barcode), &medium)?
+                match labelling.write(self.station, barcode.volser(), Some(barcode), &medium) {
+                    Ok(mounted) => mounted,
+                    // Another cartridge may do.
+                    Err(error @ JobError::Cartridge { .. }) => return Ok(Err(error)),
+                    Err(error) => return Err(error),
+                }
             }
         };
         if let Some(error) = self.objection(&mounted.volume, wanted)? {
@@ -227,9 +248,12 @@ impl Write<'_> {
         let Mounted { volume, medium } = mounted;
         // The catalog alone never authorises a write: the tape is asked where it ends.
         let volume = self.adopt(|adoption| adoption.settle_end(volume))?;
-        if let Some(error) = self.objection(&volume, wanted)? {
+        if let Some(error) = full(&volume) {
             return Ok(Err(error));
         }
+        // What was adopted may be what staging still holds. It is no reason against the volume: its
+        // session has yet to be closed.
+        self.reconcile()?;
         Ok(Ok(Mounted { volume, medium }))
     }
 
@@ -274,6 +298,17 @@ impl Write<'_> {
             }
         }
     }
+}
+
+/// Why a volume takes no data, if it does not.
+fn full(volume: &Volume) -> Option<Objection> {
+    let takes = lifecycle::takes_data(volume.status);
+    (!takes).then(|| JobError::Cartridge {
+        cartridge: volume.volser.to_string(),
+        what: format!("it takes no more data, it is {}", volume.status),
+        advice: "use another cartridge".into(),
+        cause: None,
+    })
 }
 
 /// An error and its causes, in one line.
