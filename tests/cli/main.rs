@@ -1,0 +1,15 @@
+//! The program as people run it: command lines, exit codes, messages, on an emulated library.
+
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+mod adoption;
+mod crashes;
+mod home;
+mod mistakes;
+mod runs;
+mod sources;
+mod spanning;
+
+#[allow(dead_code, unused_imports, reason = "each user needs a part of it")]
+#[path = "../support/s3_server/mod.rs"]
+mod s3_server;
