@@ -83,7 +83,7 @@ CREATE TABLE event (
 ) STRICT;
 CREATE INDEX event_at ON event (at);
 
--- Members in the order of their manifest: up to 1,024 of one source of one segment. `keys` comes
+-- Members in the order of their manifest: up to 512 of one source of one segment. `keys` comes
 -- before `facts`, so that a search reads no more than it needs.
 CREATE TABLE pack (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -103,7 +103,7 @@ CREATE TABLE pack (
 CREATE UNIQUE INDEX pack_first ON pack (segment, first);
 CREATE INDEX pack_key ON pack (segment, source, first_key);
 
--- One row for each group of 64 members in a pack: the pack's number times 16, and the group.
+-- One row for each group of 64 members in a pack: the pack's number times 8, and the group.
 CREATE VIRTUAL TABLE trigram USING fts5 (
     text, content = '', contentless_delete = 1, detail = 'none', tokenize = 'trigram case_sensitive 1'
 );

@@ -1,5 +1,5 @@
-//! From a manifest to searchable packs: one thread packs what the manifest yields, another puts it
-//! into the database.
+//! From a manifest to searchable packs: the caller's thread reads the manifest, a second one packs
+//! what it yields, a third one puts it into the database.
 
 use std::thread;
 
@@ -59,16 +59,18 @@ impl Catalog {
     ) -> Result<(), CatalogError> {
         crate::crash::point("catalog.add-segment.before");
         let mut writer = self.store.writer();
-        let (sender, receiver) = bounded(QUEUE);
+        let (gathered, to_pack) = bounded(QUEUE);
+        let (packed, to_insert) = bounded(QUEUE);
         let connection = &mut *writer;
         let outcome = thread::scope(|scope| {
-            let inserting = scope.spawn(move || insert(connection, segment, &receiver));
-            let packed = pack_all(entries, &sender);
-            drop(sender);
+            scope.spawn(move || pack_all(&to_pack, &packed));
+            let inserting = scope.spawn(move || insert(connection, segment, &to_insert));
+            let read = gather(entries, &gathered);
+            drop(gathered);
             let inserted =
                 inserting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            // A refusal by the packing side is why the inserting side came to nothing.
-            packed.and(inserted)
+            // That the manifest was refused is why the inserting side came to nothing.
+            read.and(inserted)
         });
         outcome.map_err(|fault| self.store.error(OPERATION, fault))?;
         crate::crash::point("catalog.add-segment.after");
@@ -123,9 +125,9 @@ fn drop_members(transaction: &Transaction<'_>, segment: i64) -> Result<(), Fault
     Ok(())
 }
 
-/// What the packing thread hands over.
-enum Batch {
-    Pack(Box<Packed>),
+/// What the threads hand on.
+enum Batch<T> {
+    Some(T),
     /// The manifest has come to its end, and was good.
     End,
 }
@@ -143,8 +145,12 @@ struct Packed {
     digests: Vec<(u32, Digest)>,
 }
 
-fn pack_all(entries: &mut dyn Iterator<Item = Entry>, to: &Sender<Batch>) -> Result<(), Fault> {
-    let mut text = GroupText::default();
+/// Reads the manifest and hands on entries for one pack at a time. Returns early when nobody takes
+/// them: the other side says why.
+fn gather(
+    entries: &mut dyn Iterator<Item = Entry>,
+    to: &Sender<Batch<Vec<Entry>>>,
+) -> Result<(), Fault> {
     let mut pending: Vec<Entry> = Vec::with_capacity(PACK);
     for entry in entries {
         if let Some(last) = pending.last() {
@@ -153,23 +159,32 @@ fn pack_all(entries: &mut dyn Iterator<Item = Entry>, to: &Sender<Batch>) -> Res
                 return Err(Fault::conflict(what));
             }
             if pending.len() == PACK || last.source != entry.source {
-                let batch = Batch::Pack(Box::new(pack_one(&pending, &mut text)));
-                // The last one stays until it was compared with the next.
-                pending.clear();
-                if to.send(batch).is_err() {
+                let full = std::mem::replace(&mut pending, Vec::with_capacity(PACK));
+                if to.send(Batch::Some(full)).is_err() {
                     return Ok(());
                 }
             }
         }
         pending.push(entry);
     }
-    if !pending.is_empty() && to.send(Batch::Pack(Box::new(pack_one(&pending, &mut text)))).is_err()
-    {
+    if !pending.is_empty() && to.send(Batch::Some(pending)).is_err() {
         return Ok(());
     }
-    // When nobody listens any more, the other side says why.
     drop(to.send(Batch::End));
     Ok(())
+}
+
+fn pack_all(from: &Receiver<Batch<Vec<Entry>>>, to: &Sender<Batch<Box<Packed>>>) {
+    let mut text = GroupText::default();
+    for batch in from {
+        let packed = match batch {
+            Batch::Some(entries) => Batch::Some(Box::new(pack_one(&entries, &mut text))),
+            Batch::End => Batch::End,
+        };
+        if to.send(packed).is_err() {
+            return;
+        }
+    }
 }
 
 fn pack_one(entries: &[Entry], text: &mut GroupText) -> Packed {
@@ -201,7 +216,7 @@ fn pack_one(entries: &[Entry], text: &mut GroupText) -> Packed {
 fn insert(
     connection: &mut Connection,
     segment: &Segment,
-    from: &Receiver<Batch>,
+    from: &Receiver<Batch<Box<Packed>>>,
 ) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (number, listed) = segments::store(&transaction, segment)?;
@@ -212,10 +227,10 @@ fn insert(
     let mut pairs = Pairs::default();
     loop {
         match from.recv() {
-            // The packing side gave up, and says why.
+            // The reading side gave up, and says why.
             Err(_) => return Ok(()),
             Ok(Batch::End) => break,
-            Ok(Batch::Pack(pack)) => {
+            Ok(Batch::Some(pack)) => {
                 insert_pack(&transaction, (number, members), &pack)?;
                 for (at, digest) in &pack.digests {
                     pairs.push(members + at, digest);
