@@ -210,7 +210,8 @@ pub enum Verdict {
     Good,
     /// What was read agreed, but it was a sample.
     SampleGood,
-    /// These members (manifest lines, from 0) are bad, the rest is good.
+    /// These members (manifest lines, from 0) are bad, the rest is good. The number behind the last
+    /// line stands for the segment's own pieces: fillers, padding, manifest, digests, trailer.
     BadMembers(Vec<u32>),
     /// Nothing of it can be used.
     Unreadable,
