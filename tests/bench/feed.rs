@@ -21,11 +21,12 @@ use crate::{
 
 /// What a job takes by itself.
 const RING: usize = 256 << 20;
-const START_PERCENT: u8 = 50;
+const START_PERCENT: u8 = 80;
 const FILE: u64 = 16 * MIB;
-/// What stands beside it: the same work with the tools that everybody has.
-const STOCK: &str =
-    r#"tar cf - "$0" 2>/dev/null | tee >(b3sum >/dev/null) | mbuffer -q -m 64M -o /dev/null"#;
+/// What stands beside it: the same work with the tools that everybody has. The shell waits for
+/// `b3sum`, too, so that all of their processor time is counted.
+const STOCK: &str = r#"tar cf - "$0" 2>/dev/null | { tee >(b3sum >/dev/null); wait $!; } |
+    mbuffer -q -m 64M -o /dev/null 2>/dev/null"#;
 
 pub(crate) fn run() {
     let size = setting("SIZE", 8 * GIB);
@@ -48,7 +49,7 @@ pub(crate) fn run() {
     println!("  a sealed segment of {gigabytes:.2} GB, median of {}", tools::rounds());
     show("tapevault: segment, digest, ring, drive", ours, &per_gb(ours));
     show("b3sum --num-threads 1 --no-mmap", sums, &per_gb(sums));
-    show("tar | tee >(b3sum) | mbuffer -m 64M", stock, "");
+    show("tar | tee >(b3sum) | mbuffer -m 64M", stock, &per_gb(stock));
     judge("rate, in that of b3sum", sums.wall / ours.wall, (0.8, Bound::AtLeast));
     judge("CPU-seconds a GB", ours.cpu / gigabytes, (0.45, Bound::AtMost));
     judge("rate, in that of the pipeline", stock.wall / ours.wall, (4.0, Bound::AtLeast));

@@ -17,7 +17,7 @@ use crate::{
         sealed::{Layout, parse_name, unfinished},
         segment::{
             allocator::{Allocator, Span},
-            journal::{Journal, Line, Record, replay},
+            journal::{Journal, Line, Record, Window, replay},
             open::Segment,
             seal::record_again,
         },
@@ -178,9 +178,9 @@ fn span_of(entry: &Entry) -> Span {
 fn refill(segment: Segment, all: &Journal, records: &[Record]) -> Result<Slot, StagingError> {
     let mut slot = Slot::new(segment);
     let (mut end, mut gaps) = (0, Vec::new());
-    let (mut buffer, mut line) = (Vec::new(), Line::default());
+    let (mut window, mut line) = (Window::default(), Line::default());
     for record in records {
-        let entry = all.read(record, &mut buffer)?;
+        let entry = all.read(record, &mut window)?;
         slot.manifest += line.set(&entry);
         slot.segment.journal().append(&line, &entry, record.span)?;
         slot.members += 1;
@@ -223,14 +223,14 @@ fn keep_good(
     journal: &Journal,
     records: &mut Vec<Record>,
 ) -> Result<(), Look> {
-    let mut buffer = Vec::new();
+    let mut window = Window::default();
     let mut check = Check { handle, bytes: vec![0; PIECE] };
     // Files of several names that are there, and names that link to one.
     let mut targets: HashSet<(SourceName, Key)> = HashSet::new();
     let mut end = 0;
     let mut good = Vec::with_capacity(records.len());
     for record in records.iter() {
-        let entry = journal.read(record, &mut buffer).map_err(Look::Journal)?;
+        let entry = journal.read(record, &mut window).map_err(Look::Journal)?;
         let whole = record.span.length == 0
             || (record.span.offset >= end && check.is_whole(&entry).map_err(Look::Disk)?);
         let target = entry.linked_to.as_ref().map(|to| (entry.source.clone(), to.key.clone()));

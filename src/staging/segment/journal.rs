@@ -27,6 +27,9 @@ use crate::{
 const PREFIX: usize = 9;
 /// What a journal keeps in memory to sort by, in bytes.
 const SORT_BYTES: usize = 16 << 20;
+/// The least and the most that is read of a journal at once, in bytes.
+const WINDOW_MIN: usize = 4 << 10;
+const WINDOW_MAX: usize = 256 << 10;
 
 /// A finished member's line on its way into the journal. Made again and again, so that its buffers
 /// are reused.
@@ -47,6 +50,30 @@ pub(in crate::staging) struct Record {
     pub(in crate::staging) span: Span,
     /// Whether the member may come in front of others that it was behind.
     pub(in crate::staging) movable: bool,
+}
+
+/// A stretch of a journal in memory. Members are finished about in manifest order, so that lines
+/// asked for one after the other lie near each other, if not side by side.
+#[derive(Debug, Default)]
+pub(in crate::staging) struct Window {
+    start: u64,
+    bytes: Vec<u8>,
+    /// Bytes that were asked for since it was read.
+    used: usize,
+}
+
+impl Window {
+    /// Where `length` bytes at `at` are, if they are here.
+    fn place(&self, at: u64, length: usize) -> Option<usize> {
+        let from = usize::try_from(at.checked_sub(self.start)?).ok()?;
+        (from.checked_add(length)? <= self.bytes.len()).then_some(from)
+    }
+
+    /// How much to read next: more while most of it is used, and little while it is not.
+    fn next_length(&self) -> usize {
+        let grows = self.used >= self.bytes.len() / 4;
+        if grows { (2 * self.bytes.len()).clamp(WINDOW_MIN, WINDOW_MAX) } else { WINDOW_MIN }
+    }
 }
 
 /// A journal that is being written.
@@ -211,24 +238,42 @@ impl Journal {
         Ok(())
     }
 
-    /// Reads a member's manifest line, with its newline.
-    pub(in crate::staging) fn read_line(
+    /// A member's manifest line, with its newline, read by way of `window`.
+    pub(in crate::staging) fn line<'w>(
         &self,
         record: &Record,
-        buffer: &mut Vec<u8>,
-    ) -> io::Result<()> {
-        buffer.resize(usize::try_from(record.length).expect("32 bits fit memory") - PREFIX, 0);
-        read_exact_at(&*self.handle, buffer, record.at + PREFIX as u64)
+        window: &'w mut Window,
+    ) -> io::Result<&'w [u8]> {
+        let length = usize::try_from(record.length).expect("32 bits fit memory") - PREFIX;
+        let at = record.at + PREFIX as u64;
+        let from = match window.place(at, length) {
+            Some(from) => from,
+            None => {
+                let room = window.next_length();
+                // Those that other threads finished a little earlier may be asked for next.
+                let start = at.saturating_sub(room as u64 / 4);
+                let end = (start + room as u64).min(self.end).max(at + length as u64);
+                window.bytes.resize(usize::try_from(end - start).expect("it fits memory"), 0);
+                (window.start, window.used) = (start, 0);
+                if let Err(error) = read_exact_at(&*self.handle, &mut window.bytes, start) {
+                    window.bytes.clear();
+                    return Err(error);
+                }
+                window.place(at, length).expect("it was just read")
+            }
+        };
+        window.used += length;
+        Ok(&window.bytes[from..from + length])
     }
 
-    /// Reads a member's entry, by way of `buffer`.
+    /// Reads a member's entry, by way of `window`.
     pub(in crate::staging) fn read(
         &self,
         record: &Record,
-        buffer: &mut Vec<u8>,
+        window: &mut Window,
     ) -> Result<Entry, StagingError> {
-        self.read_line(record, buffer).map_err(disk("read", &self.path))?;
-        lines::read_line(buffer).map_err(|error| disk("read", &self.path)(error.into()))
+        let line = self.line(record, window).map_err(disk("read", &self.path))?;
+        lines::read_line(line).map_err(|error| disk("read", &self.path)(error.into()))
     }
 }
 
@@ -264,4 +309,52 @@ fn parse(line: &[u8]) -> Option<Entry> {
         return None;
     }
     lines::read_line(json).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{item::Item, item::Key, staging::files::Disk};
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn lines_read_back_in_any_order(
+            lengths in prop::collection::vec(0_usize..9000, 1..200),
+            asked in prop::collection::vec(any::<prop::sample::Index>(), 0..200),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("j");
+            let mut journal = Journal::create(&Disk, &path, folder.path()).unwrap();
+            let mut line = Line::default();
+            let mut expected = Vec::new();
+            for (number, length) in lengths.iter().enumerate() {
+                let key = Key(format!("{number}{}", "x".repeat(*length)).into_bytes());
+                let entry = Entry {
+                    source: "s".parse().unwrap(),
+                    item: Item { key, ..Item::default() },
+                    path: None,
+                    offset: 0,
+                    data: 0,
+                    stored: 0,
+                    digest: None,
+                    part: None,
+                    linked_to: None,
+                    torn: false,
+                    chaining: String::new(),
+                };
+                line.set(&entry);
+                let record = Record::of(&entry, journal.end, line.text.len(), Span { offset: 0, length: 0 });
+                journal.append(&line, &entry, record.span).unwrap();
+                expected.push((record, line.json().to_vec()));
+            }
+            let mut window = Window::default();
+            let scattered = asked.iter().map(|index| index.get(&expected));
+            for (record, text) in expected.iter().chain(scattered) {
+                prop_assert_eq!(journal.line(record, &mut window).unwrap(), text.as_slice());
+            }
+        }
+    }
 }

@@ -14,7 +14,7 @@ use crate::{
         segment::{
             allocator::Span,
             gaps::{Closing, Spot, close},
-            journal::{Journal, Record},
+            journal::{Journal, Record, Window},
             open::Segment,
         },
         store::remove,
@@ -104,13 +104,13 @@ fn close_gaps(
         .map(|&index| Spot { span: records[index].span, movable: records[index].movable })
         .collect();
     let Closing { moves, fillers, end } = close(&spots);
-    let mut buffer = Vec::new();
+    let mut window = Window::default();
     for (spot, to) in moves {
         let record = &mut records[lying[spot]];
         let from = record.span;
         let span = Span { offset: to, length: from.length };
         copy_down(&*segment.handle, from, to).map_err(disk("move within", &segment.path))?;
-        let mut entry = journal.read(record, &mut buffer)?;
+        let mut entry = journal.read(record, &mut window)?;
         entry.data = entry.data - entry.offset + to;
         entry.offset = to;
         journal.replace(record, &entry, span)?;
@@ -167,10 +167,11 @@ fn write_end(
     };
     let out = Cursor::new(&*segment.handle);
     let mut finisher = Finisher::new(out, Cursor::new(&*scratch), facts, end).map_err(failed)?;
-    let mut line = Vec::new();
+    let mut window = Window::default();
     for record in records {
-        finisher.push(journal.read(record, &mut line)?).map_err(failed)?;
-        encoder.write_all(&line).map_err(disk("write", &new))?;
+        finisher.push(journal.read(record, &mut window)?).map_err(failed)?;
+        let line = journal.line(record, &mut window);
+        line.and_then(|line| encoder.write_all(line)).map_err(disk("write", &new))?;
     }
     let trailer = finisher.finish().map_err(failed)?;
     // What failed members left behind the end goes.
