@@ -6,14 +6,19 @@
 mod feed;
 mod memory;
 mod place;
+mod restore;
 mod small;
 mod tools;
 
 use std::env;
 
 /// The benchmarks, by the names that the command line takes.
-const ALL: [(&str, fn()); 3] =
-    [("feed", feed::run), ("small", small::run), ("memory", memory::run)];
+const ALL: [(&str, fn()); 4] = [
+    ("feed", feed::run),
+    ("small", small::run),
+    ("memory", memory::run),
+    ("restore", restore::run),
+];
 
 fn main() {
     // Cargo adds options of its own.

@@ -1,9 +1,8 @@
 //! How much memory an archive job takes, for some objects and for four times as many.
 
-use std::{env, fs, path::PathBuf};
+use std::fs;
 
 use tapevault::unit::MIB;
-use tempfile::TempDir;
 
 use crate::{
     place,
@@ -15,11 +14,8 @@ const SIZE: usize = 8;
 
 pub(crate) fn run() {
     let count = setting("OBJECTS", 1_000_000_u64);
-    // On a disk: a file system in memory has too few inodes, and takes a page for each.
-    let disk = env::var_os("BENCH_DISK")
-        .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
-    fs::create_dir_all(&disk).unwrap();
-    let folder = TempDir::new_in(disk).unwrap();
+    // A file system in memory has too few inodes, and takes a page for each.
+    let folder = place::on_disk();
     let mut peaks = Vec::new();
     for times in [1, 4] {
         let source = folder.path().join("source");

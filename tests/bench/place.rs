@@ -1,16 +1,17 @@
 //! Folders, trees of files, and a rehearsal's config.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
 };
 
-use tapevault::emulator::{self, Generation, Library, LibraryPlan};
+use tapevault::emulator::{self, Cartridge, Generation, Library, LibraryPlan};
 use tempfile::TempDir;
 
 /// Files of one folder of a tree.
 const FAN: u64 = 1000;
 const GENERATION: Generation = Generation::Lto8;
+const BARCODE: &str = "BEN001L8";
 
 /// The job that [`config`] makes.
 pub(crate) const JOB: &str = "bench";
@@ -20,20 +21,36 @@ pub(crate) fn in_memory() -> TempDir {
     TempDir::new_in("/dev/shm").unwrap()
 }
 
+/// A new folder on a disk.
+pub(crate) fn on_disk() -> TempDir {
+    let disk = env::var_os("BENCH_DISK").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into());
+    fs::create_dir_all(&disk).unwrap();
+    TempDir::new_in(disk).unwrap()
+}
+
+/// The path of a tree's file within it.
+pub(crate) fn key(number: u64) -> String {
+    format!("folder-{:04}/file-{number:07}.bin", number / FAN)
+}
+
 /// Makes `count` files of `size` bytes below `root`, no two alike, a thousand to a folder.
 pub(crate) fn tree(root: &Path, count: u64, size: usize) {
     let mut content = vec![0; size];
     blake3::Hasher::new().finalize_xof().fill(&mut content);
-    let mut folder = PathBuf::new();
     for number in 0..count {
+        let path = root.join(key(number));
         if number % FAN == 0 {
-            folder = root.join(format!("folder-{:04}", number / FAN));
-            fs::create_dir_all(&folder).unwrap();
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
         }
         let head = size.min(8);
         content[..head].copy_from_slice(&number.to_le_bytes()[..head]);
-        fs::write(folder.join(format!("file-{number:07}.bin")), &content).unwrap();
+        fs::write(path, &content).unwrap();
     }
+}
+
+/// The only cartridge of the library in `home`.
+pub(crate) fn cartridge(home: &Path) -> Cartridge {
+    Library::open(home).unwrap().cartridge(BARCODE.parse().unwrap()).unwrap()
 }
 
 /// A config with an emulated library in `home`, for the tree at `source`; where it is.
@@ -73,6 +90,7 @@ path = "{}"
 [jobs.{JOB}]
 sources = ["files"]
 pool = "bench"
+eject = false
 "#,
         source.display()
     );
