@@ -352,8 +352,12 @@ impl VerifyAndEject<'_> {
         let Some((volume, unverified)) = left_in(&station.name, self.job, self.catalog)? else {
             return Ok(());
         };
-        if !station.is_loaded().map_err(station.failed(Some(&volume)))? {
-            let barcode = volume.barcode.unwrap_or(Barcode::from(volume.volser));
+        let barcode = volume.barcode.unwrap_or(Barcode::from(volume.volser));
+        let mut loaded = station.is_loaded().map_err(station.failed(Some(&volume)))?;
+        if !loaded && station.find(barcode).map_err(RigError::from)? == Whereabouts::Here {
+            loaded = station.fetch(barcode)?;
+        }
+        if !loaded {
             let custody = match station.find(barcode).map_err(RigError::from)? {
                 Whereabouts::Slot(slot) => Custody::InLibrary { slot },
                 Whereabouts::Here | Whereabouts::OtherDrive(_) | Whereabouts::Outside => {

@@ -329,7 +329,11 @@ impl Station {
     /// Moves a cartridge from its slot into the drive. `false` when the library does not have it.
     pub(in crate::job) fn fetch(&mut self, barcode: Barcode) -> Result<bool, JobError> {
         match self.find(barcode).map_err(RigError::from)? {
-            Whereabouts::Here => Ok(true),
+            // In the drive, and unloaded: a job was interrupted between unloading and moving it.
+            Whereabouts::Here => {
+                self.drive.load().map_err(self.failed(None))?;
+                Ok(true)
+            }
             Whereabouts::Slot(slot) => {
                 self.bring(slot).map_err(RigError::from)?;
                 Ok(true)
