@@ -98,7 +98,8 @@ pub struct Item {
     /// Whether it was the latest version when it was listed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub latest: bool,
-    /// What its listing said, so that a rebuilt catalog knows it as unchanged.
+    /// What a listing of this very state says, so that a later one knows it as unchanged. It is
+    /// another than its own listing's when it changed before it was read.
     pub token: Token,
     /// What a file system knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]

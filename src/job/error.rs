@@ -15,6 +15,7 @@ use crate::{
         rig::{OpenError, RigError},
     },
     media::lifecycle::Kept,
+    sorter::SorterError,
     source::SourceError,
     staging::StagingError,
 };
@@ -151,6 +152,11 @@ impl JobError {
     /// Puts the operation to an I/O error of a temporary file.
     pub(in crate::job) fn scratch(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::File { operation, path: None, cause }
+    }
+
+    /// What could not be sorted for want of room.
+    pub(in crate::job) fn sorting(cause: SorterError) -> Self {
+        Self::File { operation: "sort in", path: Some(cause.directory), cause: cause.source }
     }
 
     /// Puts operation and path to an I/O error.

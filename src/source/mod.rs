@@ -140,6 +140,8 @@ pub enum Problem {
     /// Its content is archived, but something about it (tags, an extended attribute) was not to be
     /// had.
     Incomplete,
+    /// It was listed, and at the end nothing holds it, and nothing else says why: not archived.
+    Missing,
 }
 
 impl Problem {
@@ -147,8 +149,17 @@ impl Problem {
     pub fn is_loss(self) -> bool {
         match self {
             Self::Vanished | Self::Torn | Self::Incomplete => false,
-            Self::Unreadable | Self::ChecksumMismatch | Self::Frozen | Self::Unsupported => true,
+            Self::Unreadable
+            | Self::ChecksumMismatch
+            | Self::Frozen
+            | Self::Unsupported
+            | Self::Missing => true,
         }
+    }
+
+    /// Whether it says why a listed item has no bytes in the archive.
+    pub fn is_without_bytes(self) -> bool {
+        self.is_loss() || self == Self::Vanished
     }
 }
 

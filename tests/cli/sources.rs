@@ -1,12 +1,12 @@
 //! From a bucket to tape, and what goes wrong on the way there.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener, os::unix::fs::FileExt, path::Path};
 
 use tapevault::clock::{Clock, SystemClock};
 
 use crate::{
-    home::{Done, Home, Plan},
-    s3_server::{Bucket, Put, S3Server, Setup, Versioning, hostile_keys},
+    home::{Done, Home, Plan, code, noise},
+    s3_server::{Bucket, Put, Request, S3Server, Setup, Versioning, hostile_keys},
 };
 
 const SECRET: &str = "TAPEVAULT_TEST_SECRET";
@@ -23,7 +23,11 @@ fn home(endpoint: &str) -> Home {
 }
 
 fn archive(home: &Home, secret: &str) -> Done {
-    let mut command = home.command(&["--json", "archive", "job"]);
+    run(home, secret, &["--json", "archive", "job"])
+}
+
+fn run(home: &Home, secret: &str, arguments: &[&str]) -> Done {
+    let mut command = home.command(arguments);
     command.env("TAPEVAULT_TEST_KEY", Setup::default().key_id).env(SECRET, secret);
     command.output().unwrap().into()
 }
@@ -78,4 +82,168 @@ fn a_lost_network() {
     let home = home(&format!("http://{address}"));
     let done = archive(&home, &Setup::default().secret);
     done.complains(6, &["source files", "→ when it can be reached again"]);
+}
+
+fn is_content_of(request: &Request, key: &str) -> bool {
+    request.method == "GET" && request.path() == format!("/bucket/{key}")
+}
+
+/// What the job of these events archived comes back by its date, to a folder of this name.
+fn comes_back(home: &Home, done: &Done, name: &str, files: &[(&str, Vec<u8>)]) {
+    let end = done.events("job-ended")[0]["time"].as_str().unwrap().to_owned();
+    let to = home.path(name);
+    home.run(&["restore", "--as-of", &end, "--to", to.to_str().unwrap()]).exits(0);
+    for (file, bytes) in files {
+        assert!(fs::read(to.join("files").join(file)).unwrap() == *bytes, "{file}");
+    }
+}
+
+#[test]
+fn an_object_that_changes_after_it_was_listed_is_archived_as_it_was_delivered() {
+    for versions in ["all", "current"] {
+        let mut bucket = Bucket::default();
+        let now = SystemClock::new().now();
+        bucket.put(b"other", Put::bytes("other"), now);
+        bucket.put(b"small", Put::bytes("listed"), now);
+        bucket.put(b"large", Put::bytes(noise(9 << 20, 1)), now);
+        let server = S3Server::listen(Setup::default(), bucket, "127.0.0.1:0").unwrap();
+        let home = home(&server.endpoint());
+        let config = fs::read_to_string(home.path("tapevault.toml")).unwrap();
+        let kind = "type = \"s3\"";
+        home.configure(&config.replace(kind, &format!("{kind}\nversions = \"{versions}\"")));
+        let written = [("small", b"delivered, and longer".to_vec()), ("large", noise(9 << 20, 2))];
+        let mut waiting = Vec::from(written.clone());
+        server.misbehave(move |request, bucket| {
+            let path = request.path();
+            let (key, body) =
+                waiting.extract_if(.., |(key, _)| path == format!("/bucket/{key}")).next()?;
+            bucket.put(key.as_bytes(), Put::bytes(body), SystemClock::new().now());
+            None
+        });
+        let done = archive(&home, &Setup::default().secret).exits(0);
+        comes_back(&home, &done, "back", &written);
+        let again = archive(&home, &Setup::default().secret).exits(0);
+        assert_eq!(again.events("planned")[0]["wanted"], 0, "{}", again.out);
+        home.lose_catalog();
+        home.run(&["catalog", "rebuild"]).exits(0);
+        comes_back(&home, &done, "rebuilt", &written);
+    }
+}
+
+#[test]
+fn an_object_that_vanishes_after_it_was_listed_is_reported_once() {
+    let mut bucket = Bucket::default();
+    let now = SystemClock::new().now();
+    bucket.put(b"gone", Put::bytes("gone"), now);
+    bucket.put(b"kept", Put::bytes("kept"), now);
+    let server = S3Server::listen(Setup::default(), bucket, "127.0.0.1:0").unwrap();
+    let home = home(&server.endpoint());
+    server.misbehave(|request, bucket| {
+        if is_content_of(request, "gone") {
+            bucket.delete(b"gone", SystemClock::new().now());
+        }
+        None
+    });
+    let done = archive(&home, &Setup::default().secret).exits(1);
+    let findings = done.events("finding");
+    assert_eq!(findings.len(), 1, "{}", done.out);
+    assert_eq!(
+        (&findings[0]["key"], &findings[0]["problem"]),
+        (&"gone".into(), &"vanished".into())
+    );
+    assert_eq!(home.keys(&[]).len(), 1);
+}
+
+/// Changes one byte of `content` on a cartridge.
+fn flip(tape: &Path, content: &[u8]) {
+    let bytes = fs::read(tape).unwrap();
+    let at = bytes.windows(64).position(|window| window == &content[..64]).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(tape).unwrap();
+    file.write_all_at(&[!bytes[at]], at as u64).unwrap();
+}
+
+/// What was held when it was planned, and is not when the run is recorded, is in no way "done".
+#[test]
+fn an_item_that_nothing_holds_at_the_end_is_a_finding() {
+    let server = S3Server::listen(Setup::default(), Bucket::default(), "127.0.0.1:0").unwrap();
+    let content = noise(100_000, 3);
+    server.put("held", Put::bytes(content.clone()));
+    server.put("kept", Put::bytes(noise(100_000, 4)));
+    let home = home(&server.endpoint());
+    let secret = Setup::default().secret;
+    archive(&home, &secret).exits(0);
+    server.put("new", Put::bytes("new"));
+    let tape = home.emulator().tape(code("T00001L8"));
+    let mut verify = home.command(&["verify", "T00001"]);
+    let mut first = true;
+    server.misbehave(move |request, _| {
+        if is_content_of(request, "new") && std::mem::take(&mut first) {
+            flip(&tape, &content);
+            assert_eq!(verify.output().unwrap().status.code(), Some(1));
+        }
+        None
+    });
+    let done = run(&home, &secret, &["--json", "export", "job"]).exits(1);
+    let findings = done.events("finding");
+    assert_eq!(findings.len(), 1, "{}", done.out);
+    assert_eq!((&findings[0]["key"], &findings[0]["problem"]), (&"held".into(), &"missing".into()));
+    let ended = &done.events("job-ended")[0];
+    assert_eq!(ended["outcome"], "done-with-findings");
+    assert_eq!((&ended["losses"], &ended["findings"]), (&1.into(), &0.into()));
+    server.misbehave(|_, _| None);
+    let again = run(&home, &secret, &["--json", "export", "job"]).exits(0);
+    assert_eq!(again.events("planned")[0]["wanted"], 1, "{}", again.out);
+}
+
+#[test]
+fn a_file_that_changes_after_it_was_listed_is_archived_as_it_was_delivered() {
+    let server = S3Server::listen(Setup::default(), Bucket::default(), "127.0.0.1:0").unwrap();
+    server.put("first", Put::bytes("first"));
+    let home = home(&server.endpoint());
+    let tree = "[sources.tree]\ntype = \"directory\"\npath = \"source\"\n\n[jobs.job]";
+    let config = fs::read_to_string(home.path("tapevault.toml")).unwrap();
+    let config = config.replace("[jobs.job]", tree);
+    home.configure(&config.replace("[\"files\"]", "[\"files\", \"tree\"]"));
+    let names = ["small", "large", "same-size"];
+    let path = |name: &str| home.source().join(name);
+    for name in names {
+        fs::write(path(name), "listed").unwrap();
+    }
+    let written = [
+        ("small", b"delivered, and longer".to_vec()),
+        ("large", noise(20 << 20, 2)),
+        ("same-size", b"newest".to_vec()),
+    ];
+    let mut changes = written.clone().map(|(name, bytes)| (path(name), bytes)).to_vec();
+    // Both sources are listed before either is read, and the bucket is read first.
+    server.misbehave(move |request, _| {
+        if is_content_of(request, "first") {
+            for (path, bytes) in changes.drain(..) {
+                fs::write(path, bytes).unwrap();
+            }
+        }
+        None
+    });
+    let secret = Setup::default().secret;
+    let done = archive(&home, &secret).exits(0);
+    let end = done.events("job-ended")[0]["time"].as_str().unwrap().to_owned();
+    let again = archive(&home, &secret).exits(0);
+    for planned in again.events("planned") {
+        assert_eq!(planned["wanted"], 0, "{}", again.out);
+    }
+    for name in names {
+        fs::remove_file(path(name)).unwrap();
+    }
+    archive(&home, &secret).exits(0);
+    for (rebuilt, to) in [(false, "back"), (true, "rebuilt")] {
+        if rebuilt {
+            home.lose_catalog();
+            home.run(&["catalog", "rebuild"]).exits(0);
+        }
+        let to = home.path(to);
+        home.run(&["restore", "--as-of", &end, "--to", to.to_str().unwrap()]).exits(0);
+        for (name, bytes) in &written {
+            assert!(fs::read(to.join("tree").join(name)).unwrap() == *bytes, "{name}");
+        }
+    }
 }

@@ -274,6 +274,11 @@ impl Held {
         }
         Ok(self.current.iter().find(|row| row.token == token).cloned())
     }
+
+    /// What is held of the item that [`Held::matching`] found no row of: in other states.
+    pub fn other_states(&self) -> &[Row] {
+        &self.current
+    }
 }
 
 /// The row that an entry makes, still without a place.

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use crate::{
@@ -16,6 +19,7 @@ use crate::{
             join::Join,
             plan_file::{PlanReader, PlanWriter},
             record::Planned,
+            sink::LeftOut,
         },
         monitor::{Counters, Event, Stage},
     },
@@ -152,7 +156,8 @@ impl Export<'_> {
         });
         let gaps = findings.gaps.into_inner();
         let source = name.clone();
-        Ok(SourcePlan { source, index, started, file, wanted, wanted_bytes, gaps })
+        let left_out = Arc::new(LeftOut::new(&self.desk.scratch));
+        Ok(SourcePlan { source, index, started, file, wanted, wanted_bytes, gaps, left_out })
     }
 }
 

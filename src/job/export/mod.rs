@@ -11,15 +11,21 @@ mod runs;
 mod seal;
 mod sink;
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+};
 
 use crate::{
     catalog::Catalog,
     clock::Timestamp,
-    ident::{RunId, SetId, SourceName},
+    ident::{RunId, SegmentId, SetId, SourceName},
     job::{
         Desk, JobError,
-        export::{plan_file::PlanFile, sink::StagingSink},
+        export::{
+            plan_file::PlanFile,
+            sink::{LeftOut, StagingSink},
+        },
         findings::Tally,
         monitor::{Event, Stage},
     },
@@ -64,6 +70,7 @@ pub struct SourcePlan {
     pub wanted_bytes: u64,
     /// Whether the listing had gaps (directories that cannot be read).
     gaps: bool,
+    left_out: Arc<LeftOut>,
 }
 
 impl Export<'_> {
@@ -89,12 +96,17 @@ impl Export<'_> {
         plans: &[SourcePlan],
         sealed: &(dyn Fn() + Sync),
     ) -> Result<Exported, JobError> {
-        let fetched = self.with_sealer(sealed, || self.fetch_all(plans));
-        fetched?;
+        let delivered = Mutex::new(BTreeSet::new());
+        let note = |segment: SegmentId| {
+            delivered.lock().expect("no holder panics").insert(segment);
+            sealed();
+        };
+        self.with_sealer(&note, || self.fetch_all(plans))?;
+        let delivered = delivered.into_inner().expect("no holder panics");
         let ended = self.desk.clock.now();
         let mut runs = Vec::new();
         for plan in plans {
-            runs.push(self.record_run(plan, ended)?);
+            runs.push(self.record_run(plan, &delivered, ended)?);
         }
         Ok(Exported { runs, tally: self.desk.ledger.tally() })
     }
@@ -112,7 +124,8 @@ impl Export<'_> {
     /// extraction with stock tools ends with their times set.
     fn fetch(&self, plan: &SourcePlan, directories: bool) -> Result<(), JobError> {
         let (name, source) = &self.sources[plan.index];
-        let sink = StagingSink::new(name.clone(), Arc::clone(self.staging), self.desk.clone());
+        let (staging, left_out) = (Arc::clone(self.staging), Arc::clone(&plan.left_out));
+        let sink = StagingSink::new(name.clone(), staging, left_out, self.desk.clone());
         if plan.wanted == 0 {
             return Ok(());
         }

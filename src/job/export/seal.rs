@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     catalog::Segment,
+    ident::SegmentId,
     job::{JobError, export::Export, monitor::Counters},
     staging::Sealed,
 };
@@ -16,11 +17,11 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(100);
 
 impl Export<'_> {
-    /// Runs `fill` while a second thread records what is sealed. Afterwards everything is sealed
+    /// Runs `fill` while a second thread records what is sealed, and tells `sealed`. Afterwards everything is sealed
     /// and recorded, unless either failed.
     pub(super) fn with_sealer(
         &self,
-        sealed: &(dyn Fn() + Sync),
+        sealed: &(dyn Fn(SegmentId) + Sync),
         fill: impl FnOnce() -> Result<(), JobError>,
     ) -> Result<(), JobError> {
         let done = AtomicBool::new(false);
@@ -34,7 +35,11 @@ impl Export<'_> {
         })
     }
 
-    fn record_sealed(&self, sealed: &(dyn Fn() + Sync), done: &AtomicBool) -> Result<(), JobError> {
+    fn record_sealed(
+        &self,
+        sealed: &(dyn Fn(SegmentId) + Sync),
+        done: &AtomicBool,
+    ) -> Result<(), JobError> {
         loop {
             // Asked first, so that what is sealed last is not missed.
             let last = done.load(Ordering::Acquire);
@@ -46,7 +51,7 @@ impl Export<'_> {
                         return Err(error);
                     }
                     Counters::add(&self.desk.counters.sealed_bytes, segment.bytes);
-                    sealed();
+                    sealed(segment.segment);
                 }
                 None if last => return Ok(()),
                 None => {}
@@ -66,7 +71,7 @@ impl Export<'_> {
                 self.record_segment(&sealed)?;
             }
         }
-        self.with_sealer(&|| {}, || Ok(()))
+        self.with_sealer(&|_| {}, || Ok(()))
     }
 
     /// Records one sealed segment with its members. Doing it twice does no harm.

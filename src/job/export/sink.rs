@@ -1,15 +1,30 @@
 //! A source's sink over staging.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    mem,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
 
 use crate::{
     ident::SourceName,
     item::{Item, Key, Version},
     job::{Desk, JobError, monitor::Counters},
+    sorter::{Sorted, Sorter, SorterError},
     source::{Claim, Finding, Findings, Outcome, Problem, Sink, SinkError},
     staging::{self, Region, Staging, StagingError},
     volume::manifest::Part,
 };
+
+/// Memory for the names of items that are left out, in bytes; more go to disk.
+const LEFT_OUT_BYTES: usize = 1 << 20;
+
+/// The items that are reported to be without bytes in the archive, so that each is told once.
+#[derive(Debug)]
+pub(super) struct LeftOut {
+    folder: PathBuf,
+    items: Mutex<Result<Sorter, SorterError>>,
+}
 
 /// Puts what a source delivers into staging, and keeps why that failed.
 #[derive(Debug)]
@@ -22,6 +37,7 @@ struct Shared {
     source: SourceName,
     staging: Arc<Staging>,
     desk: Desk,
+    left_out: Arc<LeftOut>,
     /// The first failure that ends the fetch.
     failure: Mutex<Option<StagingError>>,
 }
@@ -39,9 +55,43 @@ struct StagingClaim {
 /// its source goes on with the next.
 struct Unfit;
 
+impl LeftOut {
+    /// None yet. Temporary files go to `folder`.
+    pub(super) fn new(folder: &Path) -> Self {
+        let items = Mutex::new(Ok(Sorter::new(folder, LEFT_OUT_BYTES)));
+        Self { folder: folder.to_owned(), items }
+    }
+
+    fn add(&self, finding: &Finding) {
+        let mut items = self.items.lock().expect("no holder panics");
+        if let Ok(sorter) = &mut *items
+            && let Err(error) = sorter.push_keyed(&finding.key.0, finding.version.0.as_bytes())
+        {
+            *items = Err(error);
+        }
+    }
+
+    /// Their keys, with their versions as values, ascending. Begins anew.
+    ///
+    /// # Errors
+    ///
+    /// When a temporary file could not be written, now or before.
+    pub(super) fn sorted(&self) -> Result<Sorted, JobError> {
+        let mut items = self.items.lock().expect("no holder panics");
+        let items = mem::replace(&mut *items, Ok(Sorter::new(&self.folder, LEFT_OUT_BYTES)));
+        items.and_then(Sorter::finish).map_err(JobError::sorting)
+    }
+}
+
 impl StagingSink {
-    pub(super) fn new(source: SourceName, staging: Arc<Staging>, desk: Desk) -> Self {
-        Self { shared: Arc::new(Shared { source, staging, desk, failure: Mutex::default() }) }
+    pub(super) fn new(
+        source: SourceName,
+        staging: Arc<Staging>,
+        left_out: Arc<LeftOut>,
+        desk: Desk,
+    ) -> Self {
+        let failure = Mutex::default();
+        Self { shared: Arc::new(Shared { source, staging, desk, left_out, failure }) }
     }
 
     /// Why the sink took no more, once it said so.
@@ -85,6 +135,9 @@ impl Shared {
     }
 
     fn report(&self, finding: Finding) {
+        if finding.what.is_without_bytes() {
+            self.left_out.add(&finding);
+        }
         self.desk.ledger.take(&self.source, &finding, &*self.desk.monitor);
     }
 

@@ -160,7 +160,8 @@ pub(super) fn item(
         size,
         modified: modified(stat),
         latest: listed.latest,
-        token: listed.token,
+        // It may have changed since it was listed.
+        token: token(stat),
         posix: Some(Box::new(posix)),
         object: None,
         extents: None,
