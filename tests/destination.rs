@@ -18,7 +18,7 @@ use std::{
 use proptest::prelude::*;
 use tapevault::{
     clock::Timestamp,
-    destination::{Destination, DestinationError, Options, Restored},
+    destination::{Destination, DestinationError, Look, Options, Restored},
     digest::Digest,
     item::{Item, Key, Kind, LinkGroup, Posix, Xattr},
 };
@@ -54,8 +54,99 @@ fn at(root: &Path, path: &[u8]) -> PathBuf {
 /// Ends a restore; nothing that waited may have failed.
 fn finish(to: Destination) -> Vec<(Vec<u8>, Restored)> {
     let mut done = Vec::new();
-    to.finish(&mut |item, result| done.push((item.key.0.clone(), result.unwrap()))).unwrap();
+    let finished = to.finish(&mut |item, result| done.push((item.key.0.clone(), result.unwrap())));
+    drop(finished.unwrap());
     done
+}
+
+/// What is in a directory, but for journals.
+fn names(root: &Path) -> Vec<String> {
+    let names = root.read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| !name.ends_with(".journal")).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_a_dead_restore_left_is_tidied_up() {
+    let parent = tempfile::tempdir().unwrap();
+    let root = parent.path();
+    fs::create_dir(root.join("theirs")).unwrap();
+    let theirs = root.join("theirs/.tapevault-restore-0-0");
+    fs::write(&theirs, b"looks like ours").unwrap();
+    let mut dead = Destination::open(root, Options::default()).unwrap();
+    dead.put(b"made/deep", &with_mode(Kind::Directory, 0o751)).unwrap();
+    for path in [&b"made/deep/file"[..], b"theirs/file", b"file"] {
+        let file = dead.create(path, &item(Kind::File, 5)).unwrap();
+        file.write_at(0, b"half").unwrap();
+        std::mem::forget(file);
+    }
+    assert_eq!(names(&root.join("theirs")).len(), 2);
+
+    // One that runs is let be.
+    let mut other = Destination::open(root, Options::default()).unwrap();
+    assert_eq!(names(&root.join("theirs")).len(), 2);
+    let late = other.create(b"late", &item(Kind::File, 5)).unwrap();
+    drop(dead);
+    let mut to = Destination::open(root, Options::default()).unwrap();
+    assert!(names(&root.join("made/deep")).is_empty());
+    assert_eq!(names(&root.join("theirs")), [".tapevault-restore-0-0"]);
+    late.write_at(0, b"12345").unwrap();
+    other.finish_file(late, None).unwrap();
+    finish(other);
+    assert_eq!(names(root), ["late", "made", "theirs"]);
+
+    // What the dead one made is ours to finish, what was there is not.
+    for (path, mode) in [(&b"made/deep"[..], 0o751), (b"theirs", 0o700)] {
+        let directory = with_mode(Kind::Directory, mode);
+        assert!(!to.keep_directory(path, &directory).unwrap());
+        to.put(path, &directory).unwrap();
+    }
+    let mut kept = 0;
+    let finished = to.finish(&mut |_, result| kept += i32::from(result.is_err()));
+    drop(finished.unwrap());
+    assert_eq!(kept, 1);
+    let deep = fs::metadata(root.join("made/deep")).unwrap();
+    assert_eq!((deep.mode() & 0o7777, deep.mtime()), (0o751, MODIFIED));
+    let made = fs::metadata(root.join("made")).unwrap();
+    assert_ne!(made.mode() & 0o777, 0o700, "a directory without an item has the default mode");
+    assert_eq!(root.read_dir().unwrap().count(), 3, "no journal stays");
+}
+
+#[test]
+fn what_is_there_is_told_from_what_differs() {
+    let root = tempfile::tempdir().unwrap();
+    let mut to = Destination::open(root.path(), Options::default()).unwrap();
+    let file = Item { size: 4, ..with_mode(Kind::File, 0o640) };
+    assert!(matches!(to.look(b"no/such/way", &file), Ok(Look::Nothing)));
+    restore(&mut to, b"sub/file", &file, b"data").unwrap();
+    symlink("file", root.path().join("sub/link")).unwrap();
+    assert!(matches!(to.look(b"sub/link", &file), Ok(Look::Other)));
+    let Look::File(found) = to.look(b"sub/file", &file).unwrap() else { panic!("it is there") };
+    assert!(found.lacking().is_empty());
+    let mut bytes = [0; 9];
+    assert_eq!((found.size(), found.read_at(0, &mut bytes).unwrap()), (4, 4));
+    let mut other = file.clone();
+    other.posix.as_mut().unwrap().mode = 0o600;
+    other.posix.as_mut().unwrap().xattrs =
+        vec![Xattr { name: "user.note".into(), value: b"x".to_vec() }];
+    other.modified = Timestamp::from_parts(MODIFIED, 0);
+    let Look::File(found) = to.look(b"sub/file", &other).unwrap() else { panic!("it is there") };
+    assert_eq!(found.lacking(), ["user.note", "mode", "times"]);
+    let restored = to.keep(found, &other, &Digest::of(b"data"));
+    assert!(restored.already && restored.left_out.len() == 3);
+
+    let pipe = with_mode(Kind::Fifo, 0o600);
+    assert!(!to.put(b"pipe", &pipe).unwrap().unwrap().already);
+    assert!(to.put(b"pipe", &pipe).unwrap().unwrap().already);
+    let link = item(Kind::Symlink { target: Key::from("x") }, 0);
+    to.put(b"link", &link).unwrap();
+    finish(to);
+    let mut to = Destination::open(root.path(), Options::default()).unwrap();
+    assert!(to.put(b"link", &link).unwrap().unwrap().already);
+    let elsewhere = item(Kind::Symlink { target: Key::from("y") }, 0);
+    let refused = to.put(b"link", &elsewhere);
+    assert!(matches!(refused, Err(DestinationError::Exists { .. })));
 }
 
 #[test]
@@ -156,7 +247,7 @@ fn nothing_is_replaced_unless_asked_for() {
             }
         }
         to.put(b"directory", &directory).unwrap();
-        to.finish(&mut |_, result| assert_eq!(result.is_ok(), overwrite)).unwrap();
+        drop(to.finish(&mut |_, result| assert_eq!(result.is_ok(), overwrite)).unwrap());
         let mode = fs::metadata(root.path().join("directory")).unwrap().mode() & 0o777;
         assert_eq!(mode, if overwrite { 0o700 } else { 0o711 });
         let expected: &[u8] = if overwrite { b"theirs" } else { b"mine" };
@@ -177,6 +268,7 @@ fn a_file_appearing_meanwhile_is_not_replaced() {
     assert_eq!(fs::read(root.path().join("late")).unwrap(), b"first");
     let abandoned = to.create(b"abandoned", &item(Kind::File, 5)).unwrap();
     drop(abandoned);
+    finish(to);
     assert_eq!(root.path().read_dir().unwrap().count(), 1, "no temporary file stays");
 }
 
@@ -339,7 +431,7 @@ proptest! {
                 Err(error) => return Err(TestCaseError::fail(error.to_string())),
             }
         }
-        to.finish(&mut |item, result| match result {
+        let finished = to.finish(&mut |item, result| match result {
             Ok(restored) => {
                 let earlier = placed.insert(restored.path.clone(), (item.key.0.clone(), None));
                 assert!(earlier.is_none(), "{restored:?} was placed twice");
@@ -349,7 +441,8 @@ proptest! {
                 assert!(path == b"" || path == b"dir", "{item:?}");
             }
             Err(error) => panic!("{error}"),
-        }).unwrap();
+        });
+        drop(finished.unwrap());
 
         prop_assert_eq!(snapshot(&outside), before);
         for (path, (key, content)) in placed {

@@ -207,11 +207,11 @@ fn restore(staged: &Staged, sealed: &[Sealed], to: &Path) {
         assert_eq!(linked.expect("its first name is there").path, key);
     }
     let mut waited = 0;
-    to.finish(&mut |item, result| {
+    let finished = to.finish(&mut |item, result| {
         assert_eq!(result.unwrap().path, item.key.0);
         waited += 1;
-    })
-    .unwrap();
+    });
+    drop(finished.unwrap());
     assert!(waited > 0);
 }
 

@@ -4,7 +4,9 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, FileType, Stat};
 
+use crate::crash;
 use crate::destination::facts::Rules;
+use crate::destination::journal::Names;
 use crate::destination::tree::{self, Tree};
 use crate::destination::{DestinationError, Restored, install, name};
 use crate::item::{Item, Kind};
@@ -14,9 +16,11 @@ use crate::sorter::{Sorted, Sorter};
 const SYMLINK: u8 = b'1';
 const DIRECTORY: u8 = b'2';
 
-/// What a directory's value begins with, in this order: it was made by this restore; its item.
+/// What a directory's value begins with, in this order: it was made by this restore (or by one that
+/// was killed); it had its item's facts before; its item.
 const MADE: u8 = b'a';
-const ITEM: u8 = b'b';
+const AGREED: u8 = b'b';
+const ITEM: u8 = b'c';
 
 /// Sorts the paths of directories so that what lies in one comes before it.
 fn directory_key(path: &[u8]) -> Vec<u8> {
@@ -60,6 +64,10 @@ pub(super) fn push_made(deferred: &mut Sorter, path: &[u8]) -> Result<(), Destin
     Ok(deferred.push_keyed(&directory_key(path), &[MADE])?)
 }
 
+pub(super) fn push_agreed(deferred: &mut Sorter, path: &[u8]) -> Result<(), DestinationError> {
+    Ok(deferred.push_keyed(&directory_key(path), &[AGREED])?)
+}
+
 pub(super) fn push_directory(
     deferred: &mut Sorter,
     directory: &tree::Directory,
@@ -76,6 +84,7 @@ pub(super) type Report<'a> = &'a mut dyn FnMut(&Item, Result<Restored, Destinati
 pub(super) struct End<'a> {
     pub(super) tree: &'a Tree,
     pub(super) rules: &'a Rules,
+    pub(super) names: &'a Names,
     pub(super) overwrite: bool,
     pub(super) report: Report<'a>,
 }
@@ -84,6 +93,7 @@ impl End<'_> {
     pub(super) fn run(self, records: Sorted) -> Result<(), DestinationError> {
         // The directory that was last seen to be made by this restore, and has no item yet.
         let mut made: Option<Vec<u8>> = None;
+        let mut agreed: Option<Vec<u8>> = None;
         for record in records {
             let record = record?;
             let (key, value) = (record.key(), record.value());
@@ -91,17 +101,28 @@ impl End<'_> {
                 let (stand_in, item) = item_of(value);
                 let result = self.symlink(&key[1..], stand_in, &item);
                 (self.report)(&item, result);
-            } else if value[0] == MADE {
-                self.default_mode(made.replace(directory_path(key)))?;
-            } else {
-                let path = directory_path(key);
-                let by_us = made.as_ref() == Some(&path);
-                if by_us {
-                    made = None;
+                continue;
+            }
+            let path = directory_path(key);
+            match value[0] {
+                // Killed twice, it may have been made twice.
+                MADE if made.as_ref() == Some(&path) => {}
+                MADE => self.default_mode(made.replace(path))?,
+                AGREED => agreed = Some(path),
+                _ => {
+                    let by_us = made.take_if(|made| *made == path).is_some();
+                    let already = agreed.take_if(|agreed| *agreed == path).is_some();
+                    let (stand_in, item) = item_of(value);
+                    let result = if by_us || already || self.overwrite {
+                        let done = self.directory(&path, stand_in, &item);
+                        done.map(|restored| Restored { already, ..restored })
+                    } else {
+                        // Was there before: its mode and times are not ours to change.
+                        Err(DestinationError::Exists { path })
+                    };
+                    crash::point("restore.directory.done");
+                    (self.report)(&item, result);
                 }
-                let (stand_in, item) = item_of(value);
-                let result = self.directory(&path, stand_in, &item, by_us);
-                (self.report)(&item, result);
             }
         }
         self.default_mode(made)
@@ -124,12 +145,13 @@ impl End<'_> {
                 place = place.renamed(name::of_placed);
             }
         }
-        let temporary = install::temporary_name();
+        let temporary = self.names.temporary();
         rustix::fs::symlinkat(&*target.0, &place.directory, &*temporary).map_err(error)?;
         let left_out = self.rules.apply_to(&place, &temporary, item);
         install::install(&place, &temporary, self.overwrite)?;
+        crash::point("restore.symlink.named");
         let tree::Place { path, stand_in, .. } = place;
-        Ok(Restored { path, stand_in, left_out })
+        Ok(Restored { path, stand_in, left_out, already: false })
     }
 
     fn directory(
@@ -137,18 +159,13 @@ impl End<'_> {
         path: &[u8],
         stand_in: bool,
         item: &Item,
-        by_us: bool,
     ) -> Result<Restored, DestinationError> {
-        if !by_us && !self.overwrite {
-            // Was there before: its mode and times are not ours to change.
-            return Err(DestinationError::Exists { path: path.to_vec() });
-        }
         let directory = self
             .tree
             .existing(path)
             .map_err(|errno| tree::error("opening directory", path, errno))?;
         let left_out = self.rules.apply(directory.as_fd(), item);
-        Ok(Restored { path: path.to_vec(), stand_in, left_out })
+        Ok(Restored { path: path.to_vec(), stand_in, left_out, already: false })
     }
 
     fn default_mode(&self, path: Option<Vec<u8>>) -> Result<(), DestinationError> {

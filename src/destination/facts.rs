@@ -6,7 +6,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags},
+    fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags},
     io::Errno,
 };
 
@@ -14,6 +14,9 @@ use crate::clock::Timestamp;
 use crate::destination::Options;
 use crate::destination::tree::Place;
 use crate::item::{Item, Kind, Posix, Xattr};
+
+/// Reads an attribute by its name; gives its length.
+type ReadAttribute<'a> = &'a dyn Fn(&str, &mut [u8]) -> Result<usize, Errno>;
 
 /// What of an item's facts comes back here.
 #[derive(Debug)]
@@ -63,8 +66,7 @@ impl Rules {
             {
                 left_out.push("owner".to_owned());
             }
-            let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
-            path.extend_from_slice(temporary);
+            let path = path_of(place, temporary);
             for xattr in self.wanted(posix) {
                 let flags = XattrFlags::empty();
                 if rustix::fs::lsetxattr(&*path, &*xattr.name, &xattr.value, flags).is_err() {
@@ -85,8 +87,61 @@ impl Rules {
         left_out
     }
 
-    /// The mode of a directory that no item describes.
+    /// What an open file or directory lacks of the facts that it would be given: names of
+    /// attributes, `owner`, `mode`, `times`.
+    pub(super) fn lacking(&self, of: BorrowedFd<'_>, stat: &Stat, item: &Item) -> Vec<String> {
+        self.differing(stat, item, &|name, value| rustix::fs::fgetxattr(of, name, value))
+    }
+
+    /// As [`Self::lacking`], for a symlink, pipe or device in its place.
+    pub(super) fn lacking_at(&self, place: &Place, stat: &Stat, item: &Item) -> Vec<String> {
+        let path = path_of(place, &place.name);
+        self.differing(stat, item, &|name, value| rustix::fs::lgetxattr(&*path, name, value))
+    }
+
+    fn differing(&self, stat: &Stat, item: &Item, attribute: ReadAttribute<'_>) -> Vec<String> {
+        let mut differing = Vec::new();
+        if let Some(posix) = &item.posix {
+            if self.options.owners && (stat.st_uid, stat.st_gid) != (posix.uid, posix.gid) {
+                differing.push("owner".to_owned());
+            }
+            for xattr in self.wanted(posix) {
+                let mut value = vec![0; xattr.value.len() + 1];
+                let length = attribute(&xattr.name, &mut value);
+                if length.map(|length| &value[..length]) != Ok(&*xattr.value) {
+                    differing.push(xattr.name.clone());
+                }
+            }
+            // Of an item without a mode any will do; a symlink has none of its own.
+            let is_symlink = matches!(item.kind, Kind::Symlink { .. });
+            let bits = if self.options.set_id { 0o7777 } else { 0o1777 };
+            if !is_symlink && stat.st_mode & bits != self.mode(item).as_raw_mode() {
+                differing.push("mode".to_owned());
+            }
+        }
+        let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
+        if !is_time((stat.st_mtime, nanoseconds), item.modified.parts()) {
+            differing.push("times".to_owned());
+        }
+        differing
+    }
+
+    /// As [`Self::lacking`], for a directory that was opened only to stand on.
+    pub(super) fn lacking_below(
+        &self,
+        of: BorrowedFd<'_>,
+        stat: &Stat,
+        item: &Item,
+    ) -> Vec<String> {
+        let path = path_to(of);
+        self.differing(stat, item, &|name, value| rustix::fs::getxattr(&*path, name, value))
+    }
+
+    /// The mode of a directory that no item describes, unless it has been given one.
     pub(super) fn apply_default(&self, directory: BorrowedFd<'_>) -> Result<(), Errno> {
+        if rustix::fs::fstat(directory)?.st_mode & 0o777 != Mode::RWXU.as_raw_mode() {
+            return Ok(());
+        }
         rustix::fs::fchmod(directory, Mode::from_raw_mode(0o777 & !self.umask))
     }
 
@@ -106,6 +161,35 @@ impl Rules {
     }
 }
 
+/// A path by which calls that take none find what is open.
+fn path_to(open: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", open.as_raw_fd())
+}
+
+/// A path by which calls without a descriptor find something beside a place.
+fn path_of(place: &Place, name: &[u8]) -> Vec<u8> {
+    [path_to(place.directory.as_fd()).as_bytes(), b"/", name].concat()
+}
+
+/// Lets its owner work in a directory whose facts come back at the end.
+pub(super) fn open_up(directory: BorrowedFd<'_>, stat: &Stat) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(stat.st_mode & 0o7777) | Mode::RWXU;
+    rustix::fs::chmod(path_to(directory), mode)
+}
+
+/// Whether a modification time is the wanted one, or what is left of it on a file system that keeps
+/// coarser ones.
+fn is_time(found: (i64, u32), wanted: (i64, u32)) -> bool {
+    const SECOND: i128 = 1_000_000_000;
+    let in_nanoseconds =
+        |(seconds, rest): (i64, u32)| i128::from(seconds) * SECOND + i128::from(rest);
+    let (found, wanted) = (in_nanoseconds(found), in_nanoseconds(wanted));
+    // FAT keeps every other second.
+    [1, 100, 1_000, 1_000_000, SECOND, 2 * SECOND]
+        .into_iter()
+        .any(|grain| wanted.div_euclid(grain) * grain == found)
+}
+
 fn uid(posix: &Posix) -> Option<Uid> {
     Some(Uid::from_raw(posix.uid))
 }
@@ -115,7 +199,7 @@ fn gid(posix: &Posix) -> Option<Gid> {
 }
 
 /// The modification time; that of the last access stays.
-fn times(modified: Timestamp) -> Timestamps {
+pub(super) fn times(modified: Timestamp) -> Timestamps {
     let (seconds, nanoseconds) = modified.parts();
     Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
@@ -130,4 +214,27 @@ fn umask() -> u32 {
         .lines()
         .find_map(|line| u32::from_str_radix(line.strip_prefix("Umask:")?.trim(), 8).ok())
         .unwrap_or(0o022)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_time;
+
+    #[test]
+    fn times_may_be_coarse_but_not_wrong() {
+        for (found, wanted, expected) in [
+            ((7, 123_456_789), (7, 123_456_789), true),
+            ((7, 123_456_700), (7, 123_456_789), true),
+            ((7, 123_000_000), (7, 123_456_789), true),
+            ((7, 0), (7, 123_456_789), true),
+            ((6, 0), (7, 123_456_789), true),
+            ((-8, 0), (-7, 5), true),
+            ((5, 0), (7, 123_456_789), false),
+            ((8, 0), (7, 999_999_999), false),
+            ((7, 123_456_790), (7, 123_456_789), false),
+            ((7, 123_456_788), (7, 123_456_789), false),
+        ] {
+            assert_eq!(is_time(found, wanted), expected, "{found:?} for {wanted:?}");
+        }
+    }
 }

@@ -1,27 +1,13 @@
 //! Giving a finished temporary its name.
 
-use std::{
-    os::fd::AsFd,
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::os::fd::AsFd;
 
 use rustix::{
     fs::{AtFlags, RenameFlags},
     io::Errno,
 };
 
-use crate::destination::{DestinationError, name, tree, tree::Place};
-
-/// A name beside the place, which nothing that is restored may have.
-pub(super) fn temporary_name() -> Vec<u8> {
-    static RUN: LazyLock<String> = LazyLock::new(|| uuid::Uuid::new_v4().simple().to_string());
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{}{}-{number}", name::TEMPORARY, *RUN).into_bytes()
-}
+use crate::destination::{DestinationError, tree, tree::Place};
 
 /// Renames `temporary`, which lies beside the place, to the place's name. Without `overwrite` it
 /// never replaces anything. On failure the temporary is removed.

@@ -8,14 +8,16 @@ mod deferred;
 mod facts;
 mod file;
 mod install;
+mod journal;
 mod name;
 mod tree;
 
-pub use file::NewFile;
+pub use file::{Existing, NewFile};
 
 use std::{
     collections::HashMap,
     io,
+    os::fd::AsFd,
     path::{Path, PathBuf},
 };
 
@@ -23,7 +25,8 @@ use rustix::fs::{AtFlags, FileType, Mode};
 
 use crate::destination::deferred::End;
 use crate::destination::facts::Rules;
-use crate::destination::tree::{Place, Tree};
+use crate::destination::journal::Names;
+use crate::destination::tree::{Place, Spot, Tree};
 use crate::digest::Digest;
 use crate::item::{Item, Kind, LinkGroup};
 use crate::printable::Printable;
@@ -53,8 +56,8 @@ pub struct Options {
 /// A directory that a restore fills.
 #[derive(Debug)]
 pub struct Destination {
-    path: PathBuf,
     tree: Tree,
+    names: Names,
     options: Options,
     rules: Rules,
     /// Symlinks and directories' facts, for the end.
@@ -72,6 +75,35 @@ pub struct Restored {
     pub stand_in: bool,
     /// What did not come back with it: names of attributes, `owner`, `mode`, `times`.
     pub left_out: Vec<String>,
+    /// Whether it was there before, just so.
+    pub already: bool,
+}
+
+/// What is where a file is wanted.
+#[derive(Debug)]
+pub enum Look {
+    /// Nothing.
+    Nothing,
+    /// A file, to be compared.
+    File(Existing),
+    /// Something else.
+    Other,
+}
+
+/// A destination in which all is done, until it is dropped: then nothing is left of the restore but
+/// what it restored.
+#[derive(Debug)]
+#[must_use]
+pub struct Finished {
+    tree: Tree,
+}
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        if let Err(error) = self.tree.close() {
+            tracing::warn!(%error, "the restore's journal stays");
+        }
+    }
 }
 
 /// Why something was not put in its place, sorted by what the caller does next.
@@ -126,34 +158,90 @@ pub enum DestinationError {
 }
 
 impl Destination {
-    /// Opens the directory `path`, and makes it (with its parents) if it is not there.
+    /// Opens the directory `path`, and makes it (with its parents) if it is not there. What a
+    /// restore left there that was killed is removed; the directories that it made are taken for
+    /// made by this one. Several restores may go on in one directory.
     ///
     /// # Errors
     ///
-    /// When it is no directory, or cannot be made or opened.
+    /// When it is no directory, or cannot be made, opened or written to.
     pub fn open(path: &Path, options: Options) -> Result<Self, DestinationError> {
-        let tree = Tree::open(path).map_err(|(operation, source)| DestinationError::Root {
-            operation,
-            path: path.to_owned(),
-            source,
+        let names = Names::new();
+        let mut tree = Tree::open(path, &names)?;
+        let mut deferred = Sorter::new(path, DEFERRED_BYTES);
+        journal::take_over(&mut tree, &names, &mut |made| {
+            deferred::push_made(&mut deferred, made)
         })?;
-        Ok(Self {
-            tree,
-            options,
-            path: path.to_owned(),
-            rules: Rules::new(options),
-            deferred: Sorter::new(path, DEFERRED_BYTES),
-            links: HashMap::new(),
+        let (rules, links) = (Rules::new(options), HashMap::new());
+        Ok(Self { tree, names, options, rules, deferred, links })
+    }
+
+    /// A path for a temporary file of the caller's, which is removed as this restore's own are
+    /// should it be killed.
+    pub fn temporary(&self) -> PathBuf {
+        let name = self.names.temporary();
+        self.tree.path().join(String::from_utf8(name).expect("letters and digits"))
+    }
+
+    /// What is where a file is wanted. Nothing is made on the way.
+    ///
+    /// # Errors
+    ///
+    /// When the way there cannot be walked, or what is there cannot be read.
+    pub fn look(&mut self, path: &[u8], item: &Item) -> Result<Look, DestinationError> {
+        let Some(Spot::Taken(place, _)) = self.tree.spot(path)? else { return Ok(Look::Nothing) };
+        let opened = Existing::open(place, &self.rules, item)?;
+        Ok(opened.map_or(Look::Other, Look::File))
+    }
+
+    /// Leaves a file where it is, whose content is the item's. A later [`Destination::link`] of the
+    /// same file with the same digest finds it.
+    pub fn keep(&mut self, existing: Existing, item: &Item, digest: &Digest) -> Restored {
+        let Place { path, stand_in, .. } = existing.place;
+        if let Some(group) = item.posix.as_ref().and_then(|posix| posix.link_group) {
+            self.remember((group, *digest), &path);
+        }
+        Restored { path, stand_in, left_out: existing.lacking, already: true }
+    }
+
+    /// Whether a file is one that was put in its place for the same link group with the same digest:
+    /// then its content needs no look.
+    pub fn is_linked(&self, existing: &Existing, item: &Item, digest: &Digest) -> bool {
+        let group = item.posix.as_ref().and_then(|posix| posix.link_group);
+        let earlier = group.and_then(|group| self.links.get(&(group, *digest)));
+        let place = earlier.and_then(|path| self.tree.existing_place(path, false).ok());
+        place.is_some_and(|place| {
+            let found =
+                rustix::fs::statat(&place.directory, &*place.name, AtFlags::SYMLINK_NOFOLLOW);
+            found.is_ok_and(|found| (found.st_dev, found.st_ino) == existing.identity)
         })
     }
 
-    /// Whether a file may be put at `path`. Directories on the way are made.
+    /// Whether a directory is there with all the item's facts: then it gets them again at the end,
+    /// whatever is put into it, and needs no [`Destination::put`]. To be asked of all directories
+    /// before anything is put anywhere.
     ///
     /// # Errors
     ///
-    /// When something is there already, or the way cannot be made.
-    pub fn check(&mut self, path: &[u8]) -> Result<(), DestinationError> {
-        self.place(path).map(drop)
+    /// When the list of what waits cannot be kept.
+    pub fn keep_directory(&mut self, path: &[u8], item: &Item) -> Result<bool, DestinationError> {
+        let Ok(Some(directory)) = self.tree.found_directory(path) else { return Ok(false) };
+        let descriptor = directory.descriptor.as_fd();
+        let Ok(stat) = rustix::fs::fstat(descriptor) else { return Ok(false) };
+        if !self.rules.lacking_below(descriptor, &stat, item).is_empty() {
+            return Ok(false);
+        }
+        deferred::push_agreed(&mut self.deferred, &directory.path)?;
+        deferred::push_directory(&mut self.deferred, &directory, item)?;
+        let closed = Mode::from_raw_mode(stat.st_mode) & Mode::RWXU != Mode::RWXU;
+        if closed && !rustix::process::geteuid().is_root() {
+            // Else nothing that is missing could be put into it.
+            self.tree.note_made(&directory.path)?;
+            if let Err(errno) = facts::open_up(descriptor, &stat) {
+                tracing::debug!(%errno, "a directory stays closed");
+            }
+        }
+        Ok(true)
     }
 
     /// Begins a file that is to be at `path` (relative, its components parted by slashes, otherwise
@@ -165,7 +253,7 @@ impl Destination {
     /// When something is there already, or it cannot be made.
     pub fn create(&mut self, path: &[u8], item: &Item) -> Result<NewFile, DestinationError> {
         let place = self.place(path)?;
-        NewFile::create(place, item)
+        NewFile::create(place, self.names.temporary(), item)
     }
 
     /// Puts a file in its place: its facts, then its name.
@@ -183,12 +271,16 @@ impl Destination {
     ) -> Result<Restored, DestinationError> {
         let group = file.link_group();
         let restored = file.finish(&self.rules, self.options.overwrite)?;
-        if let (Some(group), Some(digest)) = (group, digest)
-            && self.links.len() < LINKS_REMEMBERED
-        {
-            self.links.insert((group, *digest), restored.path.clone());
+        if let (Some(group), Some(digest)) = (group, digest) {
+            self.remember((group, *digest), &restored.path);
         }
         Ok(restored)
+    }
+
+    fn remember(&mut self, link: (LinkGroup, Digest), path: &[u8]) {
+        if self.links.len() < LINKS_REMEMBERED {
+            self.links.insert(link, path.to_vec());
+        }
     }
 
     /// Puts `item` at `path` as a further name of a file that this restore has put in its place
@@ -214,7 +306,7 @@ impl Destination {
         let Some(earlier) = self.links.get(&(group, *digest)).cloned() else { return Ok(None) };
         let place = self.place(path)?;
         let Ok(from) = self.tree.existing_place(&earlier, false) else { return Ok(None) };
-        let temporary = install::temporary_name();
+        let temporary = self.names.temporary();
         let linked = rustix::fs::linkat(
             &from.directory,
             &*from.name,
@@ -237,7 +329,7 @@ impl Destination {
         }
         install::install(&place, &temporary, self.options.overwrite)?;
         let Place { path, stand_in, .. } = place;
-        Ok(Some(Restored { path, stand_in, left_out: Vec::new() }))
+        Ok(Some(Restored { path, stand_in, ..Restored::default() }))
     }
 
     /// Puts what has no content at `path`: directories, symlinks, pipes, devices. `None` for what
@@ -246,7 +338,7 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// When something is there already, it cannot be made, or it is a device node and these were
+    /// When something else is there already, it cannot be made, or it is a device node and these were
     /// not asked for.
     ///
     /// # Panics
@@ -260,7 +352,14 @@ impl Destination {
                 deferred::push_directory(&mut self.deferred, &directory, item)?;
                 Ok(None)
             }
-            Kind::Symlink { .. } => {
+            Kind::Symlink { target } => {
+                let same = |place: &Place| {
+                    let found = rustix::fs::readlinkat(&place.directory, &*place.name, Vec::new());
+                    found.is_ok_and(|found| found.as_bytes() == target.0)
+                };
+                if let Some(already) = self.same_already(path, item, FileType::Symlink, &same)? {
+                    return Ok(Some(already));
+                }
                 let place = self.place(path)?;
                 deferred::push_symlink(&mut self.deferred, &place, item)?;
                 Ok(None)
@@ -289,15 +388,29 @@ impl Destination {
     pub fn finish(
         self,
         report: &mut dyn FnMut(&Item, Result<Restored, DestinationError>),
-    ) -> Result<(), DestinationError> {
-        let records = self.deferred.finish()?;
-        let overwrite = self.options.overwrite;
-        End { tree: &self.tree, rules: &self.rules, overwrite, report }.run(records)?;
-        rustix::fs::syncfs(self.tree.root()).map_err(|errno| DestinationError::Root {
-            operation: "syncing",
-            path: self.path,
-            source: errno.into(),
-        })
+    ) -> Result<Finished, DestinationError> {
+        let Self { tree, names, options, rules, deferred, .. } = self;
+        let records = deferred.finish()?;
+        let overwrite = options.overwrite;
+        End { tree: &tree, rules: &rules, names: &names, overwrite, report }.run(records)?;
+        rustix::fs::syncfs(tree.root()).map_err(|errno| tree.failed("syncing", errno))?;
+        Ok(Finished { tree })
+    }
+
+    /// What is at `path` already, if it is just what is to be put there and has no content.
+    fn same_already(
+        &mut self,
+        path: &[u8],
+        item: &Item,
+        kind: FileType,
+        is_same: &dyn Fn(&Place) -> bool,
+    ) -> Result<Option<Restored>, DestinationError> {
+        let Some(Spot::Taken(place, stat)) = self.tree.spot(path)? else { return Ok(None) };
+        let is_it = FileType::from_raw_mode(stat.st_mode) == kind
+            && is_same(&place)
+            && self.rules.lacking_at(&place, &stat, item).is_empty();
+        let Place { path, stand_in, .. } = place;
+        Ok(is_it.then_some(Restored { path, stand_in, already: true, ..Restored::default() }))
     }
 
     fn place(&mut self, path: &[u8]) -> Result<Place, DestinationError> {
@@ -323,14 +436,22 @@ impl Destination {
         if kind != FileType::Fifo && !self.options.devices {
             return Err(DestinationError::Device { path: path.to_vec() });
         }
+        let same = |place: &Place| {
+            let found =
+                rustix::fs::statat(&place.directory, &*place.name, AtFlags::SYMLINK_NOFOLLOW);
+            found.is_ok_and(|found| kind == FileType::Fifo || found.st_rdev == device)
+        };
+        if let Some(already) = self.same_already(path, item, kind, &same)? {
+            return Ok(already);
+        }
         let place = self.place(path)?;
-        let temporary = install::temporary_name();
+        let temporary = self.names.temporary();
         let mode = Mode::RUSR | Mode::WUSR;
         rustix::fs::mknodat(&place.directory, &*temporary, kind, mode, device)
             .map_err(|errno| tree::error("making", &place.path, errno))?;
         let left_out = self.rules.apply_to(&place, &temporary, item);
         install::install(&place, &temporary, self.options.overwrite)?;
         let Place { path, stand_in, .. } = place;
-        Ok(Restored { path, stand_in, left_out })
+        Ok(Restored { path, stand_in, left_out, already: false })
     }
 }

@@ -3,17 +3,19 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, RawDir, ResolveFlags},
+    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat},
     io::Errno,
 };
 
+use crate::clock::Timestamp;
 use crate::destination::{
-    DestinationError,
+    DestinationError, facts,
+    journal::{self, Journal, Names},
     name::{self, Component},
 };
 
@@ -26,12 +28,13 @@ const READ: OFlags =
 const KEPT: usize = 32;
 /// A name, its stand-in, and the stand-in of that at most.
 const NAMES_TRIED: usize = 3;
-const ENTRIES_BYTES: usize = 32 << 10;
 
 /// The destination's directories.
 #[derive(Debug)]
 pub(super) struct Tree {
+    path: PathBuf,
     root: Arc<OwnedFd>,
+    journal: Journal,
     /// Whether the file system takes names that differ in case for the same.
     ignores_case: bool,
     open: Vec<Step>,
@@ -62,6 +65,22 @@ pub(super) struct Place {
     /// Relative to the destination, as it really is.
     pub(super) path: Vec<u8>,
     pub(super) stand_in: bool,
+}
+
+/// What is at a path.
+#[derive(Debug)]
+pub(super) enum Spot {
+    /// Nothing.
+    Free(Place),
+    /// Something that is no directory.
+    Taken(Place, Stat),
+}
+
+/// What becomes of directories that are missing on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    Make,
+    Leave,
 }
 
 impl Place {
@@ -102,22 +121,66 @@ pub(super) fn error(operation: &'static str, path: &[u8], errno: Errno) -> Desti
 }
 
 impl Tree {
-    /// Opens the destination, made if it is not there.
+    /// Opens the destination, made if it is not there, and begins its journal.
     ///
     /// # Errors
     ///
-    /// What was tried, and the cause.
-    pub(super) fn open(path: &Path) -> Result<Self, (&'static str, io::Error)> {
-        std::fs::create_dir_all(path).map_err(|error| ("making", error))?;
+    /// When it is no directory, or cannot be made or written to.
+    pub(super) fn open(path: &Path, names: &Names) -> Result<Self, DestinationError> {
+        let failed = |operation| {
+            let path = path.to_owned();
+            move |source| DestinationError::Root { operation, path, source }
+        };
+        std::fs::create_dir_all(path).map_err(failed("making"))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::open(path, flags, Mode::empty())
-            .map_err(|errno| ("opening", errno.into()))?;
+        let root = rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from);
+        let root = Arc::new(root.map_err(failed("opening"))?);
         // One that is empty is as good as made by us: its mode and times come back too.
-        let is_empty = is_empty(root.as_fd()).map_err(|errno| ("listing", errno.into()))?;
-        let ignores_case =
-            ignores_case(root.as_fd()).map_err(|errno| ("writing to", errno.into()))?;
+        let mut is_empty = true;
+        journal::each_name(root.as_fd(), |name| {
+            is_empty &= name.starts_with(name::TEMPORARY.as_bytes());
+        })
+        .map_err(|errno| failed("listing")(errno.into()))?;
+        let writing = |errno: Errno| failed("writing to")(errno.into());
+        let journal = Journal::begin(&root, names).map_err(writing)?;
+        let ignores_case = ignores_case(root.as_fd(), names).map_err(writing)?;
         let created = if is_empty { vec![Vec::new()] } else { Vec::new() };
-        Ok(Self { root: Arc::new(root), ignores_case, open: Vec::new(), created })
+        Ok(Self { path: path.to_owned(), root, journal, ignores_case, open: Vec::new(), created })
+    }
+
+    /// An error about the destination itself.
+    pub(super) fn failed(&self, operation: &'static str, errno: Errno) -> DestinationError {
+        DestinationError::Root { operation, path: self.path.clone(), source: errno.into() }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Notes a directory as one that a restore made, before this one or in it.
+    ///
+    /// # Errors
+    ///
+    /// When the journal cannot be written.
+    pub(super) fn note_made(&mut self, path: &[u8]) -> Result<(), DestinationError> {
+        let noted = self.journal.note_made(path);
+        noted.map_err(|cause| error("noting", path, errno_of(&cause)))
+    }
+
+    /// Ends the journal: nothing is left to tidy up. The destination's own times are left.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed.
+    pub(super) fn close(&self) -> Result<(), DestinationError> {
+        let keep_times = || {
+            let stat = rustix::fs::fstat(&self.root)?;
+            self.journal.remove()?;
+            let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
+            let modified = Timestamp::from_parts(stat.st_mtime, nanoseconds);
+            rustix::fs::futimens(&self.root, &facts::times(modified))
+        };
+        keep_times().map_err(|errno| self.failed("writing to", errno))
     }
 
     pub(super) fn root(&self) -> &OwnedFd {
@@ -135,10 +198,27 @@ impl Tree {
     ///
     /// When it cannot be made.
     pub(super) fn directory(&mut self, wanted: &[u8]) -> Result<Directory, DestinationError> {
-        self.walk(&name::components(wanted))
+        let made = self.walk(&name::components(wanted), Missing::Make)?;
+        Ok(made.expect("what is missing is made"))
     }
 
-    fn walk(&mut self, components: &[Component]) -> Result<Directory, DestinationError> {
+    /// The directory at `wanted`, unless it is not there.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be opened.
+    pub(super) fn found_directory(
+        &mut self,
+        wanted: &[u8],
+    ) -> Result<Option<Directory>, DestinationError> {
+        self.walk(&name::components(wanted), Missing::Leave)
+    }
+
+    fn walk(
+        &mut self,
+        components: &[Component],
+        missing: Missing,
+    ) -> Result<Option<Directory>, DestinationError> {
         let names: Vec<&[u8]> = components.iter().map(|part| &*part.name).collect();
         let wanted = names.join(&b'/');
         let is_beneath = |above: &[u8]| {
@@ -148,7 +228,7 @@ impl Tree {
             self.open.pop();
         }
         let (mut found, mut known) = match self.open.last() {
-            Some(step) if step.wanted.len() == wanted.len() => return Ok(step.found.clone()),
+            Some(step) if step.wanted.len() == wanted.len() => return Ok(Some(step.found.clone())),
             Some(step) => (step.found.clone(), step.wanted.clone()),
             None => {
                 let descriptor = Arc::clone(&self.root);
@@ -157,21 +237,23 @@ impl Tree {
         };
         let depth = if known.is_empty() { 0 } else { known.split(|b| *b == b'/').count() };
         for component in &components[depth..] {
-            found = self.enter(&found, component)?;
+            let Some(entered) = self.enter(&found, component, missing)? else { return Ok(None) };
+            found = entered;
             known = join(&known, &component.name);
             if self.open.len() == KEPT {
                 self.open.remove(0);
             }
             self.open.push(Step { wanted: known.clone(), found: found.clone() });
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     fn enter(
         &mut self,
         above: &Directory,
         component: &Component,
-    ) -> Result<Directory, DestinationError> {
+        missing: Missing,
+    ) -> Result<Option<Directory>, DestinationError> {
         let parent = above.descriptor.as_fd();
         let mut name = component.name.clone();
         let mut stand_in = above.stand_in || component.stand_in;
@@ -183,9 +265,12 @@ impl Tree {
                     name::of_twin(&component.true_name)
                 }
                 Ok(opened) => {
-                    return Ok(Directory { descriptor: Arc::new(opened), path, stand_in });
+                    let descriptor = Arc::new(opened);
+                    return Ok(Some(Directory { descriptor, path, stand_in }));
                 }
+                Err(Errno::NOENT) if missing == Missing::Leave => return Ok(None),
                 Err(Errno::NOENT) => {
+                    self.note_made(&path)?;
                     // For nobody else until its own mode comes back, at the end.
                     match rustix::fs::mkdirat(parent, &*name, Mode::RWXU) {
                         Ok(()) => self.created.push(path),
@@ -214,9 +299,36 @@ impl Tree {
         wanted: &[u8],
         overwrite: bool,
     ) -> Result<Place, DestinationError> {
+        let place = match self.spot_at(wanted, Missing::Make)?.expect("what is missing is made") {
+            Spot::Free(place) => place,
+            Spot::Taken(place, _) if overwrite => place,
+            Spot::Taken(Place { path, .. }, _) => return Err(DestinationError::Exists { path }),
+        };
+        let above = place.path.len() - place.name.len();
+        let directory = &place.path[..above.saturating_sub(1)];
+        let noted = self.journal.note_used(directory);
+        noted.map_err(|cause| error("noting", directory, errno_of(&cause)))?;
+        Ok(place)
+    }
+
+    /// What is where something that is no directory is wanted; `None` when the directory that it
+    /// would be in is not there.
+    ///
+    /// # Errors
+    ///
+    /// When the way there cannot be walked, or all names that might stand for it are taken.
+    pub(super) fn spot(&mut self, wanted: &[u8]) -> Result<Option<Spot>, DestinationError> {
+        self.spot_at(wanted, Missing::Leave)
+    }
+
+    fn spot_at(
+        &mut self,
+        wanted: &[u8],
+        missing: Missing,
+    ) -> Result<Option<Spot>, DestinationError> {
         let mut components = name::components(wanted);
         let last = components.pop().unwrap_or_else(Component::nameless);
-        let above = self.walk(&components)?;
+        let Some(above) = self.walk(&components, missing)? else { return Ok(None) };
         let parent = above.descriptor.as_fd();
         let mut name = last.name;
         let mut stand_in = above.stand_in || last.stand_in;
@@ -224,7 +336,8 @@ impl Tree {
             let path = join(&above.path, &name);
             let next = match rustix::fs::statat(parent, &*name, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => {
-                    return Ok(Place { directory: above.descriptor, name, path, stand_in });
+                    let place = Place { directory: above.descriptor, name, path, stand_in };
+                    return Ok(Some(Spot::Free(place)));
                 }
                 Err(Errno::NAMETOOLONG) => name::of_twin(&last.true_name),
                 Err(errno) => return Err(error("looking for", &path, errno)),
@@ -233,10 +346,10 @@ impl Tree {
                     let other = name::of_file(&last.true_name);
                     if other == name { name::of_twin(&last.true_name) } else { other }
                 }
-                Ok(_) if overwrite => {
-                    return Ok(Place { directory: above.descriptor, name, path, stand_in });
+                Ok(stat) => {
+                    let place = Place { directory: above.descriptor, name, path, stand_in };
+                    return Ok(Some(Spot::Taken(place, stat)));
                 }
-                Ok(_) => return Err(DestinationError::Exists { path }),
             };
             (name, stand_in) = (next, true);
         }
@@ -280,33 +393,19 @@ impl Tree {
         if !self.ignores_case {
             return false;
         }
-        let Ok(directory) = open_component(parent, b".", READ) else { return false };
-        let mut buffer = Vec::with_capacity(ENTRIES_BYTES);
-        let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-        while let Some(Ok(entry)) = entries.next() {
-            if entry.file_name().to_bytes() == name {
-                return false;
-            }
-        }
-        true
+        let mut is_there = false;
+        let listed = journal::each_name(parent, |other| is_there |= other == name);
+        listed.is_ok() && !is_there
     }
 }
 
-fn is_empty(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let directory = rustix::fs::openat(directory, c".", READ, Mode::empty())?;
-    let mut buffer = Vec::with_capacity(ENTRIES_BYTES);
-    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        if !matches!(entry?.file_name().to_bytes(), b"." | b"..") {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+fn errno_of(cause: &io::Error) -> Errno {
+    Errno::from_io_error(cause).unwrap_or(Errno::IO)
 }
 
 /// Asks for a directory just made by its name in capitals.
-fn ignores_case(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let probe = format!("{}{}", name::TEMPORARY, uuid::Uuid::new_v4().simple());
+fn ignores_case(directory: BorrowedFd<'_>, names: &Names) -> Result<bool, Errno> {
+    let probe = names.temporary();
     rustix::fs::mkdirat(directory, &*probe, Mode::RWXU)?;
     let capitals = probe.to_ascii_uppercase();
     let found = rustix::fs::statat(directory, &*capitals, AtFlags::SYMLINK_NOFOLLOW).is_ok();

@@ -208,6 +208,8 @@ pub enum Event<'a> {
         key: &'a Key,
         /// Its path below the destination.
         path: String,
+        /// Whether it was there before, and agreed with the catalog.
+        already: bool,
     },
     /// Something else that is worth a line.
     Notice {
@@ -245,6 +247,8 @@ pub struct RestorePlanned {
 pub struct RestoreEnded {
     /// Items that are in their place.
     pub restored: u64,
+    /// Those of them that were there before, and agreed with the catalog.
+    pub already: u64,
     /// Bytes of their content.
     pub bytes: u64,
     /// Items that are not.
@@ -391,6 +395,10 @@ pub struct Snapshot {
     pub to_read_bytes: u64,
     /// Bytes read back or restored.
     pub read_bytes: u64,
+    /// Bytes of files that are in their place already and are compared, as far as is known.
+    pub to_compare_bytes: u64,
+    /// Bytes of them that were compared.
+    pub compared_bytes: u64,
 }
 
 macro_rules! counters {
@@ -422,7 +430,9 @@ counters!(
     written_bytes,
     on_tape_bytes,
     to_read_bytes,
-    read_bytes
+    read_bytes,
+    to_compare_bytes,
+    compared_bytes
 );
 
 impl Counters {

@@ -146,6 +146,10 @@ fn restore_ended(ended: RestoreEnded) -> String {
         ByteCount(ended.bytes),
         ByteCount(ended.read_bytes)
     );
+    if ended.already > 0 {
+        let already = Count(ended.already);
+        line.push_str(&format!("; {already} of them were there already, and were verified"));
+    }
     if ended.not_restored > 0 {
         line.push_str(&format!("; {} items NOT restored", Count(ended.not_restored)));
     }

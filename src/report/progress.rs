@@ -14,6 +14,7 @@ pub(super) struct Bars {
     sealed: ProgressBar,
     on_tape: ProgressBar,
     read: ProgressBar,
+    compared: ProgressBar,
 }
 
 impl Bars {
@@ -24,8 +25,9 @@ impl Bars {
         let bar = |prefix: &'static str| {
             ProgressBar::hidden().with_style(style.clone()).with_prefix(prefix)
         };
-        let [fetched, sealed, on_tape, read] = ["fetched", "sealed", "on tape", "read"].map(bar);
-        Self { all, fetched, sealed, on_tape, read }
+        let [fetched, sealed, on_tape, read, compared] =
+            ["fetched", "sealed", "on tape", "read", "compared"].map(bar);
+        Self { all, fetched, sealed, on_tape, read, compared }
     }
 
     /// Shows how far the job is.
@@ -39,6 +41,8 @@ impl Bars {
         self.set(&self.sealed, (now.sealed_bytes, now.to_write_bytes), String::new());
         self.set(&self.on_tape, (now.on_tape_bytes, now.to_write_bytes), flight);
         self.set(&self.read, (now.read_bytes, now.to_read_bytes), String::new());
+        let compared = (now.compared_bytes, now.to_compare_bytes);
+        self.set(&self.compared, compared, String::new());
     }
 
     fn set(&self, bar: &ProgressBar, (position, total): (u64, u64), message: String) {
@@ -60,7 +64,7 @@ impl Bars {
 
     /// Takes the bars off the screen.
     pub(super) fn clear(&self) {
-        for bar in [&self.fetched, &self.sealed, &self.on_tape, &self.read] {
+        for bar in [&self.fetched, &self.sealed, &self.on_tape, &self.read, &self.compared] {
             bar.finish_and_clear();
         }
     }

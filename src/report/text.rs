@@ -90,6 +90,7 @@ fn progress_words(now: &Snapshot, last: &Snapshot, since: Duration) -> String {
     part("sealed", now.sealed_bytes, last.sealed_bytes, now.to_write_bytes);
     part("on tape", now.on_tape_bytes, last.on_tape_bytes, now.to_write_bytes);
     part("read", now.read_bytes, last.read_bytes, now.to_read_bytes);
+    part("compared", now.compared_bytes, last.compared_bytes, now.to_compare_bytes);
     let in_flight = now.written_bytes.saturating_sub(now.on_tape_bytes);
     if in_flight > 0 {
         parts.push(format!("in flight {}", ByteCount(in_flight)));

@@ -56,6 +56,14 @@ const AGAIN: [&str; 7] = [
 ];
 /// Points that only the resumption of an interrupted job passes.
 const RESUME: [&str; 2] = ["staging.recover.journal", "staging.recover.recorded"];
+/// Points that a `restore` passes.
+pub(crate) const RESTORE: [&str; 5] = [
+    "restore.directory.done",
+    "restore.file.named",
+    "restore.file.written",
+    "restore.records.written",
+    "restore.symlink.named",
+];
 /// Points that are passed by `media erase`.
 const ERASE: &str = "erase.recorded";
 
@@ -248,7 +256,7 @@ fn every_point_is_here() {
     }
     let mut found = BTreeSet::new();
     points(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-    let known = ARCHIVE.iter().chain(&AGAIN).chain(&RESUME).chain([&ERASE]);
+    let known = ARCHIVE.iter().chain(&AGAIN).chain(&RESUME).chain(&RESTORE).chain([&ERASE]);
     let known: BTreeSet<String> =
         known.map(|name| name.split(':').next().unwrap().to_owned()).collect();
     let missing: Vec<_> = found.difference(&known).collect();

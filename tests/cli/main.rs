@@ -6,6 +6,7 @@ mod adoption;
 mod crashes;
 mod home;
 mod mistakes;
+mod restores;
 mod runs;
 mod sources;
 mod spanning;

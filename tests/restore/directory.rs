@@ -89,19 +89,66 @@ fn every_kind_of_file_comes_back() {
     assert_eq!(ended["restored"], before.len() as u64);
     assert_eq!(told.all("ejected").len(), 1);
 
-    // Nothing is replaced, and nothing is read in vain.
+    // Once more: all is there, nothing is read from tape, and nothing is touched.
+    for overwrite in [false, true] {
+        let options = Options { overwrite, ..Options::default() };
+        let again = Request { options, ..rig.request(Query::default(), "out") };
+        let (tally, told) = rig.restore(&again);
+        assert!(tally.unwrap().is_clean(), "{told:#?}");
+        assert_eq!(picture(&rig.path("out/files")), before);
+        let ended = told.one("restore-ended");
+        assert_eq!(ended["read_bytes"], 0);
+        assert_eq!(ended["already"], before.len() as u64);
+        assert!(told.all("mounted").is_empty());
+    }
+}
+
+#[test]
+fn what_differs_is_replaced_only_when_told() {
+    let rig = Rig::new(1);
+    fill(&rig.source);
+    rig.archive(Half::Both);
+    let before = picture(&rig.source);
+    assert!(rig.restore(&rig.request(Query::default(), "out")).0.unwrap().is_clean());
+    let out = rig.path("out/files");
+    // The same length, another length, another kind, other facts, and some that are gone.
+    let large = File::options().write(true).open(out.join("parts/holes")).unwrap();
+    let modified = large.metadata().unwrap().modified().unwrap();
+    large.write_all_at(b"DATA", 1 << 20).unwrap();
+    large.set_times(FileTimes::new().set_modified(modified)).unwrap();
+    fs::remove_file(out.join("third")).unwrap();
+    write(&out, "third", b"changed");
+    fs::remove_file(out.join("empty")).unwrap();
+    symlink("small", out.join("empty")).unwrap();
+    touch(&out.join("deep/er/and/deeper/x"), 1);
+    fs::remove_dir_all(out.join("linked")).unwrap();
+    fs::set_permissions(out.join("nothing"), Permissions::from_mode(0o711)).unwrap();
+    let changed = picture(&out);
+
     let (tally, told) = rig.restore(&rig.request(Query::default(), "out"));
     assert!(!tally.unwrap().is_clean());
-    assert_eq!(picture(&rig.path("out/files")), before);
-    assert_eq!(told.one("restore-ended")["read_bytes"], 0);
-    assert!(told.lost().iter().all(|(_, why)| why == "exists"), "{told:#?}");
-    let overwrite = Options { overwrite: true, ..Options::default() };
-    fs::remove_file(rig.path("out/files/third")).unwrap();
-    fs::write(rig.path("out/files/third"), b"changed").unwrap();
-    let again = Request { options: overwrite, ..rig.request(Query::default(), "out") };
-    let (tally, told) = rig.restore(&again);
+    let lost: Vec<(String, String)> =
+        [("deep/er/and/deeper/x", "incomplete"), ("empty", "exists"), ("parts/holes", "exists")]
+            .into_iter()
+            .chain([("third", "exists")])
+            .map(|(key, why)| (key.to_owned(), why.to_owned()))
+            .collect();
+    assert_eq!(told.lost(), lost, "{told:#?}");
+    let mut after = picture(&out);
+    for name in ["linked", "linked/first", "linked/second"] {
+        assert!(!changed.contains_key(name.as_bytes()));
+        assert!(after.remove(name.as_bytes()).is_some(), "{name} came back");
+    }
+    // It differed, so it keeps what comes of what is put into it.
+    let root = &b""[..];
+    assert!(after.insert(root.to_vec(), changed[root].clone()).is_some());
+    assert_eq!(after, changed, "and nothing else was touched");
+
+    let options = Options { overwrite: true, ..Options::default() };
+    let (tally, told) = rig.restore(&Request { options, ..rig.request(Query::default(), "out") });
     assert!(tally.unwrap().is_clean(), "{told:#?}");
-    assert_eq!(picture(&rig.path("out/files")), before);
+    assert_eq!(picture(&out), before);
+    assert!(told.one("restore-ended")["already"].as_u64().unwrap() > 10);
 }
 
 #[test]

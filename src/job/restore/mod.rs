@@ -5,6 +5,7 @@ mod plan;
 mod read;
 mod select;
 mod spool;
+mod there;
 mod wanted;
 
 use std::{collections::HashSet, path::PathBuf, sync::atomic::Ordering};
@@ -24,6 +25,7 @@ use crate::{
             read::{Assembler, OpenFiles, Reading},
             select::Selected,
             spool::{Spool, SpoolWriter},
+            there::Comparison,
             wanted::{Piece, WantedFile},
         },
         rig::{self, Left, RigError, Station},
@@ -115,6 +117,7 @@ pub fn run(
     desk.progress_now();
     desk.tell(&Event::RestoreEnded(RestoreEnded {
         restored: outcome.restored,
+        already: outcome.already,
         bytes: outcome.bytes,
         not_restored: outcome.lost,
         read_bytes: desk.counters.read_bytes.load(Ordering::Relaxed),
@@ -159,6 +162,7 @@ impl Restore<'_> {
     fn restore(&mut self, selected: &Selected, outcome: &mut Outcome<'_>) -> Result<(), JobError> {
         let mut destination =
             Destination::open(&self.request.to, self.request.options).map_err(outcome::fatal)?;
+        let records = destination.temporary();
         let done = self.fill(selected, &mut destination, outcome);
         // Whatever came of it, what is there is left in order.
         let mut failure = None;
@@ -173,9 +177,9 @@ impl Restore<'_> {
                 outcome.kept
             ));
         }
-        let records = outcome.finish_records();
+        let records = outcome.finish_records(&records);
         done?;
-        finished.map_err(outcome::fatal)?;
+        drop(finished.map_err(outcome::fatal)?);
         failure.map_or(Ok(()), Err)?;
         if let Some((path, count)) = records? {
             self.desk.notice(format!(
@@ -192,10 +196,51 @@ impl Restore<'_> {
         destination: &mut Destination,
         outcome: &mut Outcome<'_>,
     ) -> Result<(), JobError> {
+        self.put_plain(selected, destination, outcome)?;
+        let mut pieces = SpoolWriter::new(self.desk)?;
+        let mut comparison = Comparison::new(self.desk, self.request.options.overwrite);
+        for file in selected.files.records()? {
+            // What is there already need not be read.
+            if let Some(file) = comparison.settle(destination, file?, outcome)? {
+                self.explode(file, &mut pieces)?;
+            }
+        }
+        if outcome.already > 0 {
+            self.desk.notice(format!("{} items are in their place already", outcome.already));
+        }
+        let pieces = pieces.finish()?;
+        self.rounds(pieces, Some(selected), destination, outcome)?;
+        self.links(&selected.links, destination, outcome)
+    }
+
+    /// Puts what needs no tape.
+    fn put_plain(
+        &self,
+        selected: &Selected,
+        destination: &mut Destination,
+        outcome: &mut Outcome<'_>,
+    ) -> Result<(), JobError> {
+        // Directories that agree are known before anything is put into them.
+        let mut left = SpoolWriter::new(self.desk)?;
         for wanted in selected.plain.records()? {
             self.desk.go_on()?;
             let wanted = wanted?;
+            let is_kept = wanted.item.kind == Kind::Directory
+                && destination
+                    .keep_directory(&wanted.target.0, &wanted.item)
+                    .map_err(outcome::fatal)?;
+            if !is_kept {
+                left.push(&wanted)?;
+            }
+        }
+        let mut comparison = Comparison::new(self.desk, self.request.options.overwrite);
+        for wanted in left.finish()?.records()? {
+            self.desk.go_on()?;
+            let mut wanted = wanted?;
             let put = if wanted.item.kind == Kind::File {
+                let empty = WantedFile { wanted, members: Vec::new() };
+                let Some(empty) = comparison.settle(destination, empty, outcome)? else { continue };
+                wanted = empty.wanted;
                 put_empty(destination, &wanted).map(Some)
             } else {
                 destination.put(&wanted.target.0, &wanted.item)
@@ -206,19 +251,7 @@ impl Restore<'_> {
                 Err(error) => outcome.refused(&wanted.source, &wanted.item, error)?,
             }
         }
-        let mut pieces = SpoolWriter::new(self.desk)?;
-        for file in selected.files.records()? {
-            self.desk.go_on()?;
-            let file = file?;
-            // What is there already need not be read.
-            match destination.check(&file.wanted.target.0) {
-                Ok(()) => self.explode(file, &mut pieces)?,
-                Err(error) => outcome.refused(&file.wanted.source, &file.wanted.item, error)?,
-            }
-        }
-        let pieces = pieces.finish()?;
-        self.rounds(pieces, Some(selected), destination, outcome)?;
-        self.links(&selected.links, destination, outcome)
+        Ok(())
     }
 
     fn explode(&mut self, file: WantedFile, to: &mut SpoolWriter<Piece>) -> Result<(), JobError> {
@@ -318,12 +351,20 @@ impl Restore<'_> {
         destination: &mut Destination,
         outcome: &mut Outcome<'_>,
     ) -> Result<(), JobError> {
-        let mut left: Option<Spool<WantedFile>> = None;
+        let overwrite = self.request.options.overwrite;
+        let mut missing = SpoolWriter::new(self.desk)?;
+        let mut comparison = Comparison::new(self.desk, overwrite);
+        for file in links.records()? {
+            if let Some(file) = comparison.settle(destination, file?, outcome)? {
+                missing.push(&file)?;
+            }
+        }
+        let mut left = missing.finish()?;
         for round in 1..=LINK_ROUNDS {
             let mut pieces = SpoolWriter::new(self.desk)?;
             let mut later = SpoolWriter::new(self.desk)?;
             let mut reading = None;
-            for file in left.as_ref().unwrap_or(links).records()? {
+            for file in left.records()? {
                 self.desk.go_on()?;
                 let file = file?;
                 let WantedFile { wanted, .. } = &file;
@@ -340,19 +381,16 @@ impl Restore<'_> {
                     {
                         later.push(&file)?;
                     }
-                    Ok(None) => match destination.check(&wanted.target.0) {
-                        Ok(()) => {
-                            reading = Some((file.link_group(), identity));
-                            self.explode(file, &mut pieces)?;
-                        }
-                        Err(error) => outcome.refused(&wanted.source, &wanted.item, error)?,
-                    },
+                    Ok(None) => {
+                        reading = Some((file.link_group(), identity));
+                        self.explode(file, &mut pieces)?;
+                    }
                     Err(error) => outcome.refused(&wanted.source, &wanted.item, error)?,
                 }
             }
             let pieces = pieces.finish()?;
             self.rounds(pieces, None, destination, outcome)?;
-            left = Some(later.finish()?);
+            left = later.finish()?;
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
 
 use crate::{
+    crash,
     destination::{DestinationError, Restored},
     digest::Digest,
     ident::SourceName,
@@ -17,9 +18,10 @@ use crate::{
     job::{
         Desk, JobError,
         monitor::{Event, Lost},
-        restore::wanted::Wanted,
+        restore::{plan::sorting, wanted::Wanted},
     },
     printable::Printable,
+    sorter::Sorter,
 };
 
 pub(super) use crate::job::monitor::NotRestored;
@@ -28,6 +30,8 @@ pub(super) use crate::job::monitor::NotRestored;
 pub(super) const RECORDS: &str = "restored.jsonl";
 /// How many such files one destination takes.
 const RECORDS_MAX: u32 = 10_000;
+/// What the names take of memory before they spill.
+const RECORDS_BYTES: usize = 8 << 20;
 
 /// Takes what became of each item.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub(super) struct Outcome<'a> {
     records: Option<Records>,
     /// Items that are in their place.
     pub(super) restored: u64,
+    /// Those of them that were there before.
+    pub(super) already: u64,
     /// Bytes of their content.
     pub(super) bytes: u64,
     /// Items that are not.
@@ -45,11 +51,10 @@ pub(super) struct Outcome<'a> {
     pub(super) kept: u64,
 }
 
-/// The file of names, under another name until the end.
+/// The lines of [`RECORDS`], by the names here: the same restore again says the same.
 #[derive(Debug)]
 struct Records {
-    path: PathBuf,
-    to: BufWriter<File>,
+    lines: Sorter,
     count: u64,
 }
 
@@ -88,7 +93,7 @@ impl Here {
 
 impl<'a> Outcome<'a> {
     pub(super) fn new(desk: &'a Desk, to: &'a Path) -> Self {
-        Self { desk, to, records: None, restored: 0, bytes: 0, lost: 0, kept: 0 }
+        Self { desk, to, records: None, restored: 0, already: 0, bytes: 0, lost: 0, kept: 0 }
     }
 
     /// An item is in its place.
@@ -183,9 +188,10 @@ impl<'a> Outcome<'a> {
 
     fn count(&mut self, source: &SourceName, item: &Item, restored: &Restored) {
         self.restored += 1;
+        self.already += u64::from(restored.already);
         self.bytes += item.size;
         let path = Printable(&restored.path).to_string();
-        self.desk.tell(&Event::Restored { key: &item.key, path });
+        self.desk.tell(&Event::Restored { key: &item.key, path, already: restored.already });
         if !restored.left_out.is_empty() {
             self.desk.ledger.note(1);
             let detail = restored.left_out.join(", ");
@@ -208,56 +214,72 @@ impl<'a> Outcome<'a> {
         digest: Option<&Digest>,
         path: &[u8],
     ) -> Result<(), JobError> {
-        if self.records.is_none() {
-            self.records = Some(Records::new(self.to)?);
-        }
-        let records = self.records.as_mut().expect("just made");
+        let scratch = &self.desk.scratch;
+        let records = self.records.get_or_insert_with(|| Records {
+            lines: Sorter::new(scratch, RECORDS_BYTES),
+            count: 0,
+        });
         let here = Here::new(path);
-        records.push(&Line { source, key: &item.key, version: &item.version, here, digest })
+        let line = Line { source, key: &item.key, version: &item.version, here, digest };
+        let mut text = serde_json::to_vec(&line).expect("names and digests");
+        text.push(b'\n');
+        records.count += 1;
+        records.lines.push_keyed(path, &text).map_err(sorting)
     }
 
-    /// Gives the file of names its own name, if there is any to tell. Returns it.
-    pub(super) fn finish_records(&mut self) -> Result<Option<(PathBuf, u64)>, JobError> {
-        self.records.take().map(|records| records.finish(self.to)).transpose()
+    /// Writes the file of names, if there is any to tell, under the name `temporary` first. Returns
+    /// where it is, and how many names it tells.
+    pub(super) fn finish_records(
+        &mut self,
+        temporary: &Path,
+    ) -> Result<Option<(PathBuf, u64)>, JobError> {
+        let Some(Records { lines, count }) = self.records.take() else { return Ok(None) };
+        let file = File::create_new(temporary).map_err(JobError::file("make", temporary))?;
+        let mut to = BufWriter::new(file);
+        for record in lines.finish().map_err(sorting)? {
+            let record = record.map_err(sorting)?;
+            to.write_all(record.value()).map_err(JobError::file("write", temporary))?;
+        }
+        let written = to.flush().and_then(|()| to.get_ref().sync_all());
+        written.map_err(JobError::file("write", temporary))?;
+        crash::point("restore.records.written");
+        let path = name_records(temporary, self.to)?;
+        Ok(Some((path, count)))
     }
 }
 
-impl Records {
-    fn new(to: &Path) -> Result<Self, JobError> {
-        // Nothing that is restored may begin so.
-        let name = format!(".tapevault-restore-{}.jsonl", uuid::Uuid::new_v4().simple());
+/// Gives the file of names its own name, unless there is one that says the same.
+fn name_records(temporary: &Path, to: &Path) -> Result<PathBuf, JobError> {
+    let (stem, ending) = RECORDS.split_once('.').expect("it has an ending");
+    let names = (2..RECORDS_MAX).map(|number| format!("{stem}-{number}.{ending}"));
+    for name in std::iter::once(RECORDS.to_owned()).chain(names) {
         let path = to.join(name);
-        let file = File::create_new(&path).map_err(JobError::file("make", &path))?;
-        Ok(Self { path, to: BufWriter::new(file), count: 0 })
-    }
-
-    fn push(&mut self, line: &Line<'_>) -> Result<(), JobError> {
-        self.count += 1;
-        let mut text = serde_json::to_vec(line).expect("names and digests");
-        text.push(b'\n');
-        self.to.write_all(&text).map_err(JobError::file("write", &self.path))
-    }
-
-    fn finish(mut self, to: &Path) -> Result<(PathBuf, u64), JobError> {
-        let written = self.to.flush().and_then(|()| self.to.get_ref().sync_all());
-        written.map_err(JobError::file("write", &self.path))?;
-        for number in 1..RECORDS_MAX {
-            let (stem, ending) = RECORDS.split_once('.').expect("it has an ending");
-            let name =
-                if number == 1 { RECORDS.to_owned() } else { format!("{stem}-{number}.{ending}") };
-            let path = to.join(name);
-            // A link never replaces anything.
-            match fs::hard_link(&self.path, &path) {
-                Ok(()) => {
-                    fs::remove_file(&self.path).map_err(JobError::file("remove", &self.path))?;
-                    return Ok((path, self.count));
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(JobError::file("name", &path)(error)),
+        // A link never replaces anything.
+        let linked = fs::hard_link(temporary, &path);
+        let is_there = match linked {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                is_same(temporary, &path).unwrap_or(false)
             }
+            Err(error) => return Err(JobError::file("name", &path)(error)),
+        };
+        if is_there {
+            fs::remove_file(temporary).map_err(JobError::file("remove", temporary))?;
+            return Ok(path);
         }
-        Ok((self.path, self.count))
     }
+    Ok(temporary.to_owned())
+}
+
+fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
+    let facts = fs::symlink_metadata(other)?;
+    if !facts.is_file() || facts.len() != fs::metadata(one)?.len() {
+        return Ok(false);
+    }
+    let digest = |path: &Path| -> io::Result<blake3::Hash> {
+        Ok(blake3::Hasher::new().update_reader(File::open(path)?)?.finalize())
+    };
+    Ok(digest(one)? == digest(other)?)
 }
 
 fn path_of(error: &DestinationError) -> Option<&[u8]> {
@@ -285,11 +307,7 @@ pub(super) fn fatal(error: DestinationError) -> JobError {
             let path = Some(Printable(&path).to_string().into());
             JobError::File { operation, path, cause: io::ErrorKind::AlreadyExists.into() }
         }
-        DestinationError::Deferred(cause) => JobError::File {
-            operation: "sort in",
-            path: Some(cause.directory),
-            cause: cause.source,
-        },
+        DestinationError::Deferred(cause) => sorting(cause),
     }
 }
 
