@@ -186,6 +186,10 @@ pub struct ObjectFacts {
     /// empty when the source offered none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub verified: String,
+    /// Of a part but the last: how that checksum stands at the part's end, so that an interrupted
+    /// job need not read the part again to compare the whole. Only its writer understands it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub running: String,
 }
 
 /// Where an item's bytes (or a part of them) lie: which manifest line of which segment.

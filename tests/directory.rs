@@ -27,7 +27,7 @@ use tapevault::{
     clock::{Clock, SystemClock, Timestamp},
     item::{Extent, Key, Kind, Listed},
     source::{
-        Problem, SinkError, Source, SourceError, Stop,
+        HeldPart, Problem, SinkError, Source, SourceError, Stop,
         directory::{DirectorySource, Excludes, Options},
     },
     volume::manifest::Part,
@@ -212,6 +212,36 @@ fn long_files_come_as_parts() {
     assert_eq!(spans[2], Part { number: 3, of: 3, offset: 4 << 20, length: (1 << 20) + 3 });
     let whole: Vec<u8> = parts.into_iter().flat_map(|part| part.data).collect();
     assert!(whole == data);
+}
+
+#[test]
+fn parts_that_stand_do_not_come_again() {
+    let tree = tempfile::tempdir().unwrap();
+    let data = content(5 * (1 << 20) + 3);
+    write(&tree.path().join("long"), &data);
+    let source = open(options(tree.path()));
+    let part = |number: u32, length| Part {
+        number,
+        of: 3,
+        offset: u64::from(number - 1) * (2 << 20),
+        length,
+    };
+    let numbers = |held: &[Part], rows: &[Listed]| {
+        let held = held.iter().map(|part| HeldPart { part: *part, running: String::new() });
+        let held = Mutex::new(held.collect());
+        let sink = Memory { part_bytes: 2 << 20, held, ..Memory::default() };
+        fetch(&source, &sink, &rows[1..]).unwrap();
+        let delivered = sink.delivered.lock().unwrap();
+        let mut numbers: Vec<u32> = delivered.iter().map(|one| one.part.unwrap().number).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    let rows = list(&source, &Memory::default());
+    assert_eq!(numbers(&[part(2, 2 << 20)], &rows), [1, 3]);
+    assert_eq!(numbers(&[part(1, 2 << 20), part(3, (1 << 20) + 3)], &rows), [2]);
+    assert_eq!(numbers(&[part(2, 1 << 20)], &rows), [1, 2, 3], "cut otherwise");
+    write(&tree.path().join("long"), &data);
+    assert_eq!(numbers(&[part(2, 2 << 20)], &rows), [1, 2, 3], "changed since it was listed");
 }
 
 #[test]

@@ -71,8 +71,8 @@ impl Claim for Claimed {
     }
 
     fn finish(self: Box<Self>, outcome: Outcome) -> Result<(), SinkError> {
-        let Outcome { verified, torn } = outcome;
-        self.0.finish(tapevault::staging::Outcome { verified, torn }).unwrap();
+        let Outcome { verified, running, torn } = outcome;
+        self.0.finish(tapevault::staging::Outcome { verified, running, torn }).unwrap();
         Ok(())
     }
 }

@@ -56,6 +56,14 @@ pub trait Sink: Findings {
     /// delivered as parts of this length (the last is shorter). Sparse items are never parted.
     fn part_bytes(&self) -> u64;
 
+    /// The parts of an item, in the state that its listing tells of, that stand already: an
+    /// interrupted job delivered them. They need not come again if the item is still in that state
+    /// and is cut as it was; a part that does come again takes the place of the one that stands.
+    /// To be asked for once.
+    fn held(&self, _listed: &Listed) -> Vec<HeldPart> {
+        Vec::new()
+    }
+
     /// Takes a whole item at once: a small file, or one without content. `data` has `item.size`
     /// bytes. Waits while there is no room.
     ///
@@ -93,11 +101,23 @@ pub trait Claim: Send + Sync {
     fn finish(self: Box<Self>, outcome: Outcome) -> Result<(), SinkError>;
 }
 
+/// A part of an item that stands already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldPart {
+    /// Which.
+    pub part: Part,
+    /// The [`Outcome::running`] that it was finished with.
+    pub running: String,
+}
+
 /// What was learned while an item's bytes came.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
     /// Which checksum of the source's own the bytes agreed with (`crc64nvme=…`); empty for none.
     pub verified: String,
+    /// Of a part but the last: the source's checksum as it stands at the part's end, in the source's
+    /// own words, for [`HeldPart::running`]; empty for none.
+    pub running: String,
     /// Whether the item changed under the reader, three times over.
     pub torn: bool,
 }

@@ -239,18 +239,44 @@ fn what_was_sealed_since_the_last_complete_run_is_held() {
     assert_eq!(token("d", 1), None);
 }
 
+/// A part of an item of 1,001 bytes.
+fn part_of(token: u64, (number, of): (u32, u32), span: std::ops::Range<u64>) -> Entry {
+    let mut entry = with_token("big", token);
+    entry.part = Some(Part { number, of, offset: span.start, length: span.end - span.start });
+    entry
+}
+
 #[test]
 fn an_item_in_parts_is_held_when_all_its_parts_are() {
     let (_folder, catalog) = catalog();
-    let part = |number, token| {
-        let mut entry = with_token("big", token);
-        entry.part = Some(Part { number, of: 3, offset: 0, length: 1 });
-        entry
-    };
-    sealed(&catalog, vec![part(1, 1), part(3, 1), part(2, 2)]);
+    let [first, second, third] = [0..400, 400..800, 800..1001];
+    let part =
+        |number, token, span: &std::ops::Range<u64>| part_of(token, (number, 3), span.clone());
+    let early = sealed(&catalog, vec![part(1, 1, &first), part(3, 1, &third), part(2, 2, &second)]);
     assert_eq!(held(&catalog), []);
-    sealed(&catalog, vec![part(2, 1)]);
-    assert_eq!(held(&catalog), [("big".into(), 1, 3)]);
+    // Another cut into as many parts does not join with it.
+    sealed(&catalog, vec![part_of(1, (2, 3), 300..800)]);
+    assert_eq!(held(&catalog), []);
+    let mut found = catalog.held(&source("home")).unwrap();
+    let name = (&Key::from("big"), &Version::default());
+    assert_eq!(found.matching(name.0, name.1, Token(1)).unwrap(), None);
+    let spans = |parts: Vec<(Part, String)>| -> Vec<(u32, u64)> {
+        parts.into_iter().map(|(part, _)| (part.number, part.offset)).collect()
+    };
+    assert_eq!(spans(found.partial(name.0, name.1, Token(1))), [(1, 0), (2, 300), (3, 800)]);
+    assert_eq!(spans(found.partial(name.0, name.1, Token(2))), [(2, 400)]);
+    assert_eq!(spans(found.partial(name.0, name.1, Token(3))), []);
+    let late = sealed(&catalog, vec![part(2, 1, &second), part(3, 1, &third)]);
+    let rows: Vec<_> = catalog.held(&source("home")).unwrap().map(Result::unwrap).collect();
+    let places: Vec<_> =
+        rows[0].places.iter().map(|place| (place.segment, place.ordinal)).collect();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(places, [(early.id, 0), (late.id, 0), (late.id, 1)], "the newest of each");
+    // What no copy holds is not held as a part either.
+    catalog.set_staged(early.id, false).unwrap();
+    let mut found = catalog.held(&source("home")).unwrap();
+    assert_eq!(found.matching(name.0, name.1, Token(1)).unwrap(), None);
+    assert_eq!(spans(found.partial(name.0, name.1, Token(1))), [(2, 400), (2, 300), (3, 800)]);
 }
 
 #[test]

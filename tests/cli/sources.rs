@@ -5,8 +5,8 @@ use std::{fs, net::TcpListener, os::unix::fs::FileExt, path::Path};
 use tapevault::clock::{Clock, SystemClock};
 
 use crate::{
-    home::{Done, Home, Plan, code, noise},
-    s3_server::{Bucket, Put, Request, S3Server, Setup, Versioning, hostile_keys},
+    home::{Done, Home, MIB, Plan, code, noise},
+    s3_server::{Bucket, Checksum, Put, Request, S3Server, Setup, Versioning, hostile_keys},
 };
 
 const SECRET: &str = "TAPEVAULT_TEST_SECRET";
@@ -245,5 +245,57 @@ fn a_file_that_changes_after_it_was_listed_is_archived_as_it_was_delivered() {
         for (name, bytes) in &written {
             assert!(fs::read(to.join("tree").join(name)).unwrap() == *bytes, "{name}");
         }
+    }
+}
+
+/// The first byte of each range that was asked for.
+fn ranges(server: &S3Server) -> Vec<u64> {
+    let requests = server.requests();
+    let ranges = requests.iter().filter_map(|request| request.header("range"));
+    let first = |range: &str| range.strip_prefix("bytes=").unwrap().split('-').next()?.parse().ok();
+    ranges.filter_map(first).collect()
+}
+
+/// One object of many parts, killed when some of them are sealed, recorded, or on tape and gone
+/// from staging: they are not asked for again.
+#[test]
+fn sealed_parts_of_an_object_are_fetched_once() {
+    let body = noise(usize::try_from(14 * MIB + 77).unwrap(), 9);
+    for (point, sealed_parts) in [
+        ("staging.seal.recorded:2", 4),
+        ("export.recorded:2", 4),
+        ("staging.free.removed:1", 2),
+        ("write.committed:1", 2),
+    ] {
+        let now = SystemClock::new().now();
+        let mut bucket = Bucket::default();
+        let put = Put { checksum: Some(Checksum::Crc64Nvme), ..Put::bytes(body.clone()) };
+        bucket.put(b"big", put, now);
+        let server = S3Server::listen(Setup::default(), bucket, "127.0.0.1:0").unwrap();
+        let home = home(&server.endpoint());
+        let run = |crash: &str| -> Done {
+            let mut command = home.command(&["--json", "archive", "job"]);
+            command.env("TAPEVAULT_TEST_KEY", Setup::default().key_id);
+            command.env(SECRET, Setup::default().secret).env("TAPEVAULT_CRASH_AT", crash);
+            command.output().unwrap().into()
+        };
+        let killed = run(point);
+        assert_eq!(killed.code, None, "{point} was not passed: {}", killed.err);
+        let first = ranges(&server);
+        let done = run("none").exits(0);
+        let second = ranges(&server);
+        let again: Vec<u64> = second.iter().copied().filter(|at| first.contains(at)).collect();
+        let whole = first.len() + second.len() - again.len();
+        assert_eq!(whole, 15, "{point}: every part was asked for\n{}", done.out);
+        // What was under way when the process was killed comes again, and nothing that was sealed.
+        assert!(again.len() <= 1 + usize::from(second.len() == 15), "{point}: {again:?}");
+        assert!(second.iter().all(|at| *at >= sealed_parts * MIB), "{point}: {second:?}");
+        let found = home.find(&["big"]);
+        let verified: Vec<&str> =
+            found.iter().filter_map(|line| line["verified"].as_str()).collect();
+        assert_eq!(found.len(), 15, "{point}: {verified:?}");
+        home.run(&["restore", "big", "--to", "back"]).exits(0);
+        let restored = std::fs::read(home.path("back/files/big")).unwrap();
+        assert!(restored == body, "{point}: the object is another one");
     }
 }

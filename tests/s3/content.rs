@@ -5,7 +5,7 @@ use std::time::Duration;
 use tapevault::{
     item::{Key, Kind},
     source::{
-        Problem,
+        HeldPart, Problem,
         s3::{EtagMeaning, Settings, Tags, Versions},
     },
 };
@@ -14,7 +14,7 @@ use crate::{
     MIB, fetch_all, list,
     memory_sink::MemorySink,
     noise, open,
-    s3_server::{Checksum, Fault, Put, Versioning, hostile_keys},
+    s3_server::{Checksum, Fault, Put, S3Server, Versioning, hostile_keys},
     server, settings,
 };
 
@@ -239,4 +239,102 @@ fn an_unversioned_current_listing_has_no_versions() {
     let one = &sink.delivered()[0];
     assert_eq!((&one.item.key, one.item.version.is_none()), (&Key::from("k"), true));
     assert!(server.requests().iter().all(|request| !request.target.contains("versionId")));
+}
+
+/// The parts that one delivery left, as a later one finds them.
+fn held(sink: &MemorySink) -> Vec<HeldPart> {
+    let parts = sink.delivered().into_iter();
+    parts
+        .map(|one| HeldPart { part: one.part.expect("it came in parts"), running: one.running })
+        .collect()
+}
+
+/// Bytes of ranges that were asked for.
+fn bytes_asked(server: &S3Server) -> u64 {
+    let requests = server.requests();
+    let ranges = requests.iter().filter_map(|request| request.header("range"));
+    let lengths = ranges.map(|range| {
+        let span = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+        let (first, last) = span.expect("a range has a first and a last byte");
+        let number = |text: &str| text.parse::<u64>().expect("in digits");
+        number(last) + 1 - number(first)
+    });
+    lengths.sum()
+}
+
+#[test]
+fn parts_that_stand_are_not_asked_for_again() {
+    let server = server();
+    let size = mib(23) + 5;
+    for checksum in [None, Some(Checksum::Crc64Nvme), Some(Checksum::CompositeSha256)] {
+        let parts = vec![mib(5), mib(5), mib(5), mib(5), size - mib(20)];
+        server.put("large", Put { parts, checksum, ..Put::bytes(noise(size, 5)) });
+        let source = open(settings(&server));
+        let broken = MemorySink::new(4 * MIB);
+        broken.fail_after(3);
+        fetch_all(&source, &broken).unwrap_err();
+        let held = held(&broken);
+        assert_eq!(held.len(), 3);
+        server.requests();
+        // All that is missing, and the checksum of the whole is compared all the same.
+        let sink = MemorySink::new(4 * MIB);
+        sink.hold(held.clone());
+        fetch_all(&source, &sink).unwrap();
+        assert_eq!(bytes_asked(&server), size as u64 - 12 * MIB, "{checksum:?}");
+        let rest = sink.delivered();
+        let numbers: Vec<u32> = rest.iter().map(|one| one.part.unwrap().number).collect();
+        assert_eq!(numbers, [4, 5, 6]);
+        assert!(!rest[2].verified.is_empty(), "{checksum:?}");
+        let whole = broken.delivered().into_iter().chain(rest).flat_map(|one| one.bytes);
+        assert!(whole.eq(noise(size, 5)));
+        // A gap: what stands behind it comes again, because the checksum takes bytes in order.
+        let sink = MemorySink::new(4 * MIB);
+        sink.hold(vec![held[0].clone(), held[2].clone()]);
+        fetch_all(&source, &sink).unwrap();
+        assert_eq!(sink.delivered().len(), 5);
+        // Cut otherwise, nothing of it stands.
+        let sink = MemorySink::new(8 * MIB);
+        sink.hold(held);
+        fetch_all(&source, &sink).unwrap();
+        assert_eq!(sink.delivered().len(), 3);
+        assert!(sink.findings().is_empty());
+    }
+}
+
+#[test]
+fn without_a_checksum_every_part_that_stands_counts() {
+    let server = server();
+    server.put("large", Put { etag: Some("opaque".into()), ..Put::bytes(noise(mib(20), 5)) });
+    let source = open(settings(&server));
+    let whole = MemorySink::new(4 * MIB);
+    fetch_all(&source, &whole).unwrap();
+    let held = held(&whole);
+    server.requests();
+    let sink = MemorySink::new(4 * MIB);
+    sink.hold([1, 3, 4].map(|index: usize| held[index].clone()).to_vec());
+    fetch_all(&source, &sink).unwrap();
+    assert_eq!(bytes_asked(&server), 8 * MIB);
+    let numbers: Vec<u32> = sink.delivered().iter().map(|one| one.part.unwrap().number).collect();
+    assert_eq!(numbers, [1, 3]);
+}
+
+#[test]
+fn parts_that_stand_and_do_not_agree_come_again() {
+    let server = server();
+    server.put("large", Put::bytes(noise(mib(20), 5)));
+    let source = open(settings(&server));
+    // A part was wrong on its way, and its job was broken off before it could see that.
+    let broken = MemorySink::new(4 * MIB);
+    broken.fail_after(2);
+    let mut once = Some(Fault::Flip(1000));
+    server.misbehave(move |request, _| once.take_if(|_| request.header("range").is_some()));
+    fetch_all(&source, &broken).unwrap_err();
+    let sink = MemorySink::new(4 * MIB);
+    sink.hold(held(&broken));
+    fetch_all(&source, &sink).unwrap();
+    let delivered = sink.delivered();
+    let bytes = delivered.iter().filter(|one| one.part.unwrap().number < 3);
+    assert!(bytes.flat_map(|one| one.bytes.clone()).eq(noise(mib(8), 5)), "fetched anew");
+    assert!(delivered.last().unwrap().verified.starts_with("md5="));
+    assert!(sink.findings().is_empty());
 }

@@ -4,8 +4,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use tapevault::{
     digest::RANGE,
-    item::{Item, Kind},
-    source::{Claim, Finding, Findings, Outcome, Sink, SinkError},
+    item::{Item, Kind, Listed},
+    source::{Claim, Finding, Findings, HeldPart, Outcome, Sink, SinkError},
     volume::manifest::Part,
 };
 
@@ -17,6 +17,8 @@ pub(crate) struct Delivered {
     pub(crate) bytes: Vec<u8>,
     /// The source's checksum that the bytes agreed with.
     pub(crate) verified: String,
+    /// How that checksum stands at its end.
+    pub(crate) running: String,
     pub(crate) torn: bool,
 }
 
@@ -42,6 +44,8 @@ struct State {
     abandoned: usize,
     /// After so many deliveries it takes no more.
     fails_after: Option<usize>,
+    /// What stands of any item.
+    held: Vec<HeldPart>,
 }
 
 struct MemoryClaim {
@@ -68,6 +72,11 @@ impl MemorySink {
     /// Takes no more after so many deliveries.
     pub(crate) fn fail_after(&self, deliveries: usize) {
         self.state().fails_after = Some(deliveries);
+    }
+
+    /// Has these parts already, whatever the item.
+    pub(crate) fn hold(&self, held: Vec<HeldPart>) {
+        self.state().held = held;
     }
 
     /// What came, by key, version and part.
@@ -116,13 +125,24 @@ impl Sink for MemorySink {
         self.part_bytes
     }
 
+    fn held(&self, _listed: &Listed) -> Vec<HeldPart> {
+        self.state().held.clone()
+    }
+
     fn put(&self, item: Item, data: &[u8]) -> Result<(), SinkError> {
         let size = if matches!(item.kind, Kind::File) { item.size } else { 0 };
         assert_eq!(data.len() as u64, size, "{:?}", item.key);
         assert!(size <= self.part_bytes, "{:?} had to come in parts", item.key);
         let verified = item.object.as_ref().map(|facts| facts.verified.clone()).unwrap_or_default();
         let bytes = data.to_vec();
-        self.state().take(Delivered { item, part: None, bytes, verified, torn: false })
+        self.state().take(Delivered {
+            item,
+            part: None,
+            bytes,
+            verified,
+            running: String::new(),
+            torn: false,
+        })
     }
 
     fn claim(&self, item: Item, part: Option<Part>) -> Result<Box<dyn Claim>, SinkError> {
@@ -176,8 +196,8 @@ impl Claim for MemoryClaim {
         assert!(ranges.iter().all(|came| *came), "{:?} lacks bytes", self.item.key);
         self.finished = true;
         let item = self.item.clone();
-        let Outcome { verified, torn } = outcome;
-        let delivered = Delivered { item, part: self.part, bytes, verified, torn };
+        let Outcome { verified, running, torn } = outcome;
+        let delivered = Delivered { item, part: self.part, bytes, verified, running, torn };
         self.shared.state.lock().expect("no holder panics").take(delivered)
     }
 }

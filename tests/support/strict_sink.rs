@@ -7,8 +7,8 @@ use std::{
 
 use tapevault::{
     digest::RANGE,
-    item::{Item, Key},
-    source::{Claim, Finding, Findings, Outcome, Problem, Sink, SinkError},
+    item::{Item, Key, Listed},
+    source::{Claim, Finding, Findings, HeldPart, Outcome, Problem, Sink, SinkError},
     volume::manifest::Part,
 };
 
@@ -30,6 +30,8 @@ pub(crate) struct Memory {
     pub(crate) findings: Mutex<Vec<(Key, Problem)>>,
     /// Runs whenever bytes of a claim come.
     pub(crate) meddle: Meddle,
+    /// Parts that stand of any item.
+    pub(crate) held: Mutex<Vec<HeldPart>>,
     /// Takes nothing once so many members were delivered.
     pub(crate) full_at: usize,
 }
@@ -49,6 +51,7 @@ impl Default for Memory {
             delivered: Arc::default(),
             findings: Mutex::default(),
             meddle: Arc::new(|| {}),
+            held: Mutex::default(),
             full_at: usize::MAX,
         }
     }
@@ -90,6 +93,10 @@ impl Findings for Memory {
 impl Sink for Memory {
     fn part_bytes(&self) -> u64 {
         self.part_bytes
+    }
+
+    fn held(&self, _listed: &Listed) -> Vec<HeldPart> {
+        self.held.lock().unwrap().clone()
     }
 
     fn put(&self, item: Item, data: &[u8]) -> Result<(), SinkError> {

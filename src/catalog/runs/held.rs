@@ -39,6 +39,8 @@ pub struct Held {
     ready: std::vec::IntoIter<Row>,
     /// Rows of the item that [`Held::matching`] is at.
     current: Vec<Row>,
+    /// What is held of items that are not held whole, from that item on.
+    partial: Vec<Partial>,
     failed: bool,
 }
 
@@ -70,8 +72,32 @@ impl Since {
     }
 }
 
-/// The row of an item in parts, still without places, and the parts found.
-type InParts = (Row, Vec<(Part, Place)>);
+/// Parts that are held of an item, though not all of them.
+#[derive(Debug)]
+struct Partial {
+    key: Key,
+    version: Version,
+    /// The state of the item that they are of.
+    token: Token,
+    /// By number, with how the source's checksum stands at the end of each. An item that was cut in
+    /// several ways has parts of each.
+    parts: Vec<(Part, String)>,
+}
+
+/// A part that was found.
+#[derive(Debug)]
+struct Found {
+    part: Part,
+    place: Place,
+    running: String,
+}
+
+/// The row of an item in parts, still without places, and the parts found, of each number the
+/// newest first.
+type InParts = (Row, Vec<Found>);
+
+/// Parts of one item in one state, cut into so many, of so many bytes in all.
+type Cut = (Version, Token, u32, u64);
 
 /// Which places can be relied on.
 #[derive(Debug)]
@@ -167,7 +193,7 @@ impl Held {
             candidates.push(row);
             self.row = self.rows.pull()?;
         }
-        let mut parts: HashMap<(Version, Token, u32), InParts> = HashMap::new();
+        let mut parts: HashMap<Cut, InParts> = HashMap::new();
         while let Some(mut since) = self.waiting.pop_if(|since| since.first_key == key) {
             since.advance()?;
             let at = self.open.partition_point(|other| other.number > since.number);
@@ -186,15 +212,17 @@ impl Held {
                         candidates.push(row);
                     }
                     Some(part) => {
-                        let id = (row.version.clone(), row.token, part.of);
-                        parts.entry(id).or_insert((row, Vec::new())).1.push((part, place));
+                        let cut = (row.version.clone(), row.token, part.of, entry.item.size);
+                        let running = entry.item.object.map(|object| object.running);
+                        let found = Found { part, place, running: running.unwrap_or_default() };
+                        parts.entry(cut).or_insert((row, Vec::new())).1.push(found);
                     }
                 }
             }
         }
         self.open.retain(|since| since.head.is_some());
-        for (row, parts) in parts.into_values() {
-            candidates.extend(self.put_together(row, parts)?);
+        for ((_, _, of, size), (row, parts)) in parts {
+            candidates.extend(self.put_together(row, parts, (of, size))?);
         }
         self.select(candidates)?;
         Ok(true)
@@ -207,24 +235,37 @@ impl Held {
         open.chain(waiting).chain(row).min().cloned()
     }
 
-    /// The row of an item in parts, if all of them are held.
+    /// The row of an item in parts, if all of them are held. What is held of one that is not whole
+    /// is kept aside.
     fn put_together(
         &mut self,
         mut row: Row,
-        parts: Vec<(Part, Place)>,
+        mut parts: Vec<Found>,
+        (of, size): (u32, u64),
     ) -> Result<Option<Row>, CatalogError> {
-        let of = parts.first().map_or(0, |(part, _)| part.of);
-        for number in 1..=of {
-            let mut held = None;
-            for (part, place) in &parts {
-                if part.number == number && self.holding.holds(*place)? {
-                    held = Some(*place);
-                }
+        let mut held = Vec::with_capacity(parts.len());
+        for found in parts.drain(..) {
+            if self.holding.holds(found.place)? {
+                held.push(found);
             }
-            let Some(place) = held else { return Ok(None) };
-            row.places.push(place);
         }
-        Ok(Some(row))
+        held.sort_by_key(|found| found.part.number);
+        if let Some(places) = chain(&held, (of, size)) {
+            row.places = places;
+            return Ok(Some(row));
+        }
+        let mut parts: Vec<(Part, String)> =
+            held.into_iter().map(|found| (found.part, found.running)).collect();
+        parts.dedup_by_key(|(part, _)| *part);
+        let Row { key, version, token, .. } = row;
+        match self.partial.iter_mut().find(|partial| {
+            (&partial.key, &partial.version, partial.token) == (&key, &version, token)
+        }) {
+            Some(partial) => partial.parts.extend(parts),
+            None if parts.is_empty() => {}
+            None => self.partial.push(Partial { key, version, token, parts }),
+        }
+        Ok(None)
     }
 
     /// Of the rows of one key, those that are held, one for each version and token, the run's
@@ -257,6 +298,7 @@ impl Held {
     ) -> Result<Option<Row>, CatalogError> {
         let wanted = (key, version);
         let order = |row: &Row| (&row.key, &row.version).cmp(&wanted);
+        self.partial.retain(|partial| (&partial.key, &partial.version) >= wanted);
         self.current.retain(|row| order(row).is_eq());
         if self.current.is_empty() || self.current.iter().all(|row| row.token != token) {
             while let Some(row) = self.pull()? {
@@ -279,6 +321,48 @@ impl Held {
     pub fn other_states(&self) -> &[Row] {
         &self.current
     }
+
+    /// The parts that are held of the item that [`Self::matching`] was just asked for, and found not
+    /// to be held whole; with each, how the source's checksum stands at its end. An item that was cut
+    /// in several ways may have parts of each.
+    pub fn partial(&self, key: &Key, version: &Version, token: Token) -> Vec<(Part, String)> {
+        let wanted = (key, version, token);
+        let of = |partial: &&Partial| (&partial.key, &partial.version, partial.token) == wanted;
+        self.partial.iter().find(of).map(|partial| partial.parts.clone()).unwrap_or_default()
+    }
+}
+
+/// The places of parts that together are an item of `size` bytes, cut into `of` parts: each begins
+/// where the one before ends. Of several ways the newest parts are taken, which stand first among
+/// those of one number.
+fn chain(parts: &[Found], (of, size): (u32, u64)) -> Option<Vec<Place>> {
+    // For each part the one that goes on behind it; and by offset the parts of the number at hand.
+    let mut next: Vec<Option<usize>> = vec![None; parts.len()];
+    let mut begins: HashMap<u64, usize> = HashMap::new();
+    let mut at = parts.len();
+    for number in (1..=of).rev() {
+        let mut here = HashMap::new();
+        let first = parts[..at].partition_point(|found| found.part.number < number);
+        for index in first..at {
+            let part = parts[index].part;
+            let end = part.offset.checked_add(part.length)?;
+            next[index] = begins.get(&end).copied();
+            if next[index].is_some() || (number == of && end == size) {
+                here.entry(part.offset).or_insert(index);
+            }
+        }
+        if here.is_empty() {
+            return None;
+        }
+        (begins, at) = (here, first);
+    }
+    let mut places = Vec::with_capacity(parts.len());
+    let mut step = begins.get(&0).copied();
+    while let Some(index) = step {
+        places.push(parts[index].place);
+        step = next[index];
+    }
+    (!places.is_empty()).then_some(places)
 }
 
 /// The row that an entry makes, still without a place.
@@ -329,6 +413,7 @@ impl Catalog {
             holding: Holding { store: Arc::clone(&self.store), segments: HashMap::new() },
             ready: Vec::new().into_iter(),
             current: Vec::new(),
+            partial: Vec::new(),
             failed: false,
         })
     }

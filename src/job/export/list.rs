@@ -19,11 +19,12 @@ use crate::{
             join::Join,
             plan_file::{PlanReader, PlanWriter},
             record::Planned,
-            sink::LeftOut,
+            sink::{LeftOut, StagingSink},
         },
         monitor::{Counters, Event, Stage},
     },
-    source::{Finding, Findings, Source, SourceError, Stop},
+    source::{Finding, Findings, HeldPart, Source, SourceError, Stop},
+    unit::ByteCount,
 };
 
 /// The most versions of one key that are sorted in memory. S3 lists a key's versions newest first.
@@ -55,6 +56,8 @@ struct Planner {
     listed: u64,
     wanted: u64,
     wanted_bytes: u64,
+    /// Items of which parts are held, and how many bytes those are.
+    resumed: (u64, u64),
     failure: Option<JobError>,
 }
 
@@ -84,12 +87,20 @@ impl Planner {
     fn plan(&mut self, listed: Listed) -> Result<(), JobError> {
         self.listed += 1;
         self.changes.take(&listed)?;
-        let wanted = self.held.matching(&listed.key, &listed.version, listed.token)?.is_none();
+        let Listed { key, version, token, .. } = &listed;
+        let wanted = self.held.matching(key, version, *token)?.is_none();
+        let mut held = Vec::new();
         if wanted {
+            let parts = self.held.partial(key, version, *token).into_iter();
+            held = parts.map(|(part, running)| HeldPart { part, running }).collect();
+            let bytes: u64 = held.iter().map(|held| held.part.length).sum();
+            self.resumed.0 += u64::from(!held.is_empty());
+            self.resumed.1 += bytes;
             self.wanted += 1;
-            self.wanted_bytes += listed.size;
+            self.wanted_bytes += listed.size.saturating_sub(bytes);
         }
-        self.writer.push(&Planned { listed, wanted }).map_err(JobError::scratch("write the plan"))
+        let planned = Planned { listed, wanted, held };
+        self.writer.push(&planned).map_err(JobError::scratch("write the plan"))
     }
 }
 
@@ -115,6 +126,7 @@ impl Export<'_> {
             listed: 0,
             wanted: 0,
             wanted_bytes: 0,
+            resumed: (0, 0),
             failure: None,
         };
         let findings = ListFindings { source: name, desk: self.desk, gaps: AtomicBool::new(false) };
@@ -142,6 +154,13 @@ impl Export<'_> {
             Err(cause) => return Err(JobError::Source { source_name: name.clone(), cause }),
         }
         let (listed, wanted, wanted_bytes) = (planner.listed, planner.wanted, planner.wanted_bytes);
+        if let (items @ 1.., bytes) = planner.resumed {
+            let bytes = ByteCount(bytes);
+            self.desk.notice(format!(
+                "{name}: parts of {items} large items stand from an interrupted job, {bytes}: \
+                 only the rest is fetched"
+            ));
+        }
         let changes = planner.changes.finish()?;
         let file = planner.writer.finish().map_err(JobError::scratch("write the plan"))?;
         Counters::add(&self.desk.counters.wanted, wanted);
@@ -165,14 +184,20 @@ impl Export<'_> {
 pub(super) struct Wanted<'a> {
     records: PlanReader<'a>,
     directories: bool,
+    /// Is told of the parts that are held of an item, before the item is asked for.
+    sink: &'a StagingSink,
     failure: Option<io::Error>,
 }
 
 impl SourcePlan {
     /// The wanted items: either directories, or all others.
-    pub(super) fn wanted_records(&self, directories: bool) -> Result<Wanted<'_>, JobError> {
+    pub(super) fn wanted_records<'a>(
+        &'a self,
+        directories: bool,
+        sink: &'a StagingSink,
+    ) -> Result<Wanted<'a>, JobError> {
         let records = self.file.records().map_err(JobError::scratch("read the plan"))?;
-        Ok(Wanted { records, directories, failure: None })
+        Ok(Wanted { records, directories, sink, failure: None })
     }
 
     /// Everything that was listed, in order.
@@ -202,8 +227,11 @@ impl Iterator for Wanted<'_> {
     fn next(&mut self) -> Option<Listed> {
         loop {
             match self.records.next()? {
-                Ok(Planned { listed, wanted }) => {
+                Ok(Planned { listed, wanted, held }) => {
                     if wanted && (listed.kind == Kind::Directory) == self.directories {
+                        if !held.is_empty() {
+                            self.sink.hold(&listed, held);
+                        }
                         return Some(listed);
                     }
                 }

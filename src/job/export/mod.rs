@@ -132,7 +132,7 @@ impl Export<'_> {
         if !directories {
             self.desk.tell(&Event::StageStarted { stage: Stage::Fetch, of: name.as_str() });
         }
-        let mut wanted = plan.wanted_records(directories)?;
+        let mut wanted = plan.wanted_records(directories, &sink)?;
         let fetched = source.fetch(&mut wanted, &sink, &self.desk.cancel);
         if let Some(error) = wanted.failure() {
             return Err(error);

@@ -6,6 +6,8 @@
 use crate::{
     clock::Timestamp,
     item::{Key, Kind, Listed, Token, Version},
+    source::HeldPart,
+    volume::manifest::Part,
 };
 
 /// One listed item, and whether it has to be fetched.
@@ -13,24 +15,37 @@ use crate::{
 pub(super) struct Planned {
     pub(super) listed: Listed,
     pub(super) wanted: bool,
+    /// Of a wanted item, the parts that are held.
+    pub(super) held: Vec<HeldPart>,
 }
 
 /// Bits of a record's first byte.
 const WANTED: u8 = 1;
 const LATEST: u8 = 2;
+const HELD: u8 = 4;
 
 impl Planned {
     /// Appends the record to `out`.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let listed = &self.listed;
-        let wanted = if self.wanted { WANTED } else { 0 };
-        out.push(wanted | if listed.latest { LATEST } else { 0 });
+        let flags = [(self.wanted, WANTED), (listed.latest, LATEST), (!self.held.is_empty(), HELD)];
+        out.push(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).sum());
         put_bytes(out, &listed.key.0);
         put_bytes(out, listed.version.0.as_bytes());
         out.extend(listed.token.0.to_le_bytes());
         out.extend(listed.size.to_le_bytes());
         out.extend(listed.modified.nanoseconds().to_le_bytes());
         put_kind(out, &listed.kind);
+        if !self.held.is_empty() {
+            put_u32(out, self.held.len());
+            for HeldPart { part, running } in &self.held {
+                out.extend(part.number.to_le_bytes());
+                out.extend(part.of.to_le_bytes());
+                out.extend(part.offset.to_le_bytes());
+                out.extend(part.length.to_le_bytes());
+                put_bytes(out, running.as_bytes());
+            }
+        }
     }
 
     /// Reads a record that [`Self::encode`] wrote.
@@ -49,7 +64,9 @@ impl Planned {
         let kind = from.kind();
         let latest = flags & LATEST != 0;
         let listed = Listed { key, version, token, size, modified, latest, kind };
-        Self { listed, wanted: flags & WANTED != 0 }
+        let parts = if flags & HELD == 0 { 0 } else { from.length() };
+        let held = (0..parts).map(|_| from.part()).collect();
+        Self { listed, wanted: flags & WANTED != 0, held }
     }
 }
 
@@ -127,6 +144,13 @@ impl Cursor<'_> {
         }
     }
 
+    fn part(&mut self) -> HeldPart {
+        let (number, of) = (u32::from_le_bytes(self.take()), u32::from_le_bytes(self.take()));
+        let (offset, length) = (u64::from_le_bytes(self.take()), u64::from_le_bytes(self.take()));
+        let running = String::from_utf8(self.bytes()).expect(WHOLE);
+        HeldPart { part: Part { number, of, offset, length }, running }
+    }
+
     fn device(&mut self) -> (u32, u32) {
         (u32::from_le_bytes(self.take()), u32::from_le_bytes(self.take()))
     }
@@ -158,8 +182,14 @@ mod tests {
                 kind,
             },
             wanted: true,
+            held: Vec::new(),
         });
-        for record in records {
+        let held = [(1, "running"), (2, "")].map(|(number, running)| HeldPart {
+            part: Part { number, of: 2, offset: 5, length: u64::MAX },
+            running: running.to_owned(),
+        });
+        let in_parts = Planned { held: held.to_vec(), ..records[0].clone() };
+        for record in records.into_iter().chain([in_parts]) {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
             assert_eq!(Planned::decode(&bytes), record);

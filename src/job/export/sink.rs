@@ -1,6 +1,7 @@
 //! A source's sink over staging.
 
 use std::{
+    collections::HashMap,
     mem,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -8,10 +9,10 @@ use std::{
 
 use crate::{
     ident::SourceName,
-    item::{Item, Key, Version},
+    item::{Item, Key, Listed, Token, Version},
     job::{Desk, JobError, monitor::Counters},
     sorter::{Sorted, Sorter, SorterError},
-    source::{Claim, Finding, Findings, Outcome, Problem, Sink, SinkError},
+    source::{Claim, Finding, Findings, HeldPart, Outcome, Problem, Sink, SinkError},
     staging::{self, Region, Staging, StagingError},
     volume::manifest::Part,
 };
@@ -30,7 +31,12 @@ pub(super) struct LeftOut {
 #[derive(Debug)]
 pub(super) struct StagingSink {
     shared: Arc<Shared>,
+    /// Parts that are held of items that are on their way to be fetched.
+    held: Mutex<HashMap<(Key, Version), HeldOf>>,
 }
+
+/// The state of an item, and the parts of it that are held.
+type HeldOf = (Token, Vec<HeldPart>);
 
 #[derive(Debug)]
 struct Shared {
@@ -91,7 +97,14 @@ impl StagingSink {
         desk: Desk,
     ) -> Self {
         let failure = Mutex::default();
-        Self { shared: Arc::new(Shared { source, staging, desk, left_out, failure }) }
+        let shared = Arc::new(Shared { source, staging, desk, left_out, failure });
+        Self { shared, held: Mutex::default() }
+    }
+
+    /// Takes note of the parts that are held of an item, until its source asks for them.
+    pub(super) fn hold(&self, listed: &Listed, parts: Vec<HeldPart>) {
+        let name = (listed.key.clone(), listed.version.clone());
+        self.held.lock().expect("no holder panics").insert(name, (listed.token, parts));
     }
 
     /// Why the sink took no more, once it said so.
@@ -163,6 +176,17 @@ impl Sink for StagingSink {
         self.shared.staging.part_bytes()
     }
 
+    fn held(&self, listed: &Listed) -> Vec<HeldPart> {
+        let name = (listed.key.clone(), listed.version.clone());
+        let held = self.held.lock().expect("no holder panics").remove(&name);
+        let (_, parts) = held.filter(|(token, _)| *token == listed.token).unwrap_or_default();
+        if parts.iter().any(|held| held.part.number == held.part.of) {
+            // Its last part may not come, and that counts the item.
+            self.shared.count(1, 0);
+        }
+        parts
+    }
+
     fn put(&self, item: Item, data: &[u8]) -> Result<(), SinkError> {
         let shared = &self.shared;
         shared.go_on()?;
@@ -197,8 +221,8 @@ impl Claim for StagingClaim {
     }
 
     fn finish(self: Box<Self>, outcome: Outcome) -> Result<(), SinkError> {
-        let finished =
-            self.region.finish(staging::Outcome { verified: outcome.verified, torn: outcome.torn });
+        let Outcome { verified, running, torn } = outcome;
+        let finished = self.region.finish(staging::Outcome { verified, running, torn });
         if self.shared.sort(&self.name, finished)?.is_some() && self.last {
             self.shared.count(1, 0);
         }

@@ -101,7 +101,7 @@ pub(super) fn kind(stat: &Stat) -> Option<Kind> {
 ///
 /// The device number is left out: for network and copy-on-write file systems it is another after
 /// each mount, and all would be read again.
-fn token(stat: &Stat) -> Token {
+pub(super) fn token(stat: &Stat) -> Token {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&stat.st_mode.to_le_bytes());
     hasher.update(&stat.st_uid.to_le_bytes());

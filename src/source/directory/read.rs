@@ -61,6 +61,8 @@ struct Opened<'a> {
     file: OwnedFd,
     before: Stat,
     xattrs: Vec<Xattr>,
+    /// Parts that stand, of the state that was listed.
+    held: &'a [Part],
     /// Whether it is delivered even if it changes.
     last_try: bool,
 }
@@ -209,9 +211,10 @@ impl<'a> Reader<'a> {
         parent: BorrowedFd<'_>,
         name: &[u8],
     ) -> Result<(), Trouble> {
+        let held = self.held(listed);
         let mut attempt = 1;
         loop {
-            match self.try_file(listed, parent, name, attempt == TRIES) {
+            match self.try_file(listed, (parent, name), &held, attempt == TRIES) {
                 Err(Trouble::Changed) if attempt < TRIES => {
                     self.source.clock.sleep(SETTLE * attempt);
                     attempt += 1;
@@ -221,11 +224,18 @@ impl<'a> Reader<'a> {
         }
     }
 
+    fn held(&self, listed: &Listed) -> Vec<Part> {
+        if listed.size <= self.sink.part_bytes() {
+            return Vec::new();
+        }
+        self.sink.held(listed).into_iter().map(|held| held.part).collect()
+    }
+
     fn try_file(
         &mut self,
         listed: &Listed,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
+        (parent, name): (BorrowedFd<'_>, &[u8]),
+        held: &[Part],
         last_try: bool,
     ) -> Result<(), Trouble> {
         let file = open_quietly(parent, name)?;
@@ -241,7 +251,9 @@ impl<'a> Reader<'a> {
         let size = facts::size(&before);
         let holes = facts::allocated(&before) + extents::MIN_HOLE_BYTES <= size;
         let map = if holes { extents::map(file.as_fd(), size)? } else { None };
-        let opened = Opened { listed, file, before, xattrs, last_try };
+        // Parts of another state are of no use.
+        let held = if facts::token(&before) == listed.token { held } else { &[] };
+        let opened = Opened { listed, file, before, xattrs, held, last_try };
         match map {
             Some(map) if data_bytes(&map) <= self.sink.part_bytes() => self.sparse(opened, map),
             // More data than a part takes: stored whole, holes and all, so that it can be parted.
@@ -293,7 +305,8 @@ impl<'a> Reader<'a> {
         advise(&opened, 0, None, Advice::Sequential);
         let mut torn = false;
         let parts = parts(size, self.sink.part_bytes());
-        for (index, span) in parts.iter().enumerate() {
+        let missing = parts.iter().filter(|part| !opened.held.contains(part));
+        for (index, span) in missing.enumerate() {
             let part = (parts.len() > 1).then_some(*span);
             let claim = self.sink.claim(item.clone(), part)?;
             let mut at = 0;

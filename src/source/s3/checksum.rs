@@ -9,9 +9,16 @@ use crc_fast::CrcAlgorithm;
 use http::HeaderMap;
 use md5::Md5;
 use sha1::Sha1;
-use sha2::{Digest, Sha256};
+use sha2::{
+    Digest, Sha256,
+    digest::common::hazmat::{SerializableState, SerializedState},
+};
 
 use super::settings::EtagMeaning;
+
+/// The first word of [`Meter::state`]: another one when its form changes, or that of a hash's state
+/// within it.
+const STATE_FORM: &str = "1";
 
 /// How the source sums bytes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +67,10 @@ pub(super) struct Meter {
     sum: Option<Sum>,
     /// Bytes of each part that are still to come; the current one first. Empty: all is one part.
     boundaries: std::collections::VecDeque<u64>,
-    part_sums: Vec<u8>,
+    /// Of the parts' checksums, if that is what is offered.
+    outer: Option<Sum>,
+    /// Bytes that came.
+    taken: u64,
     /// Whether a difference proves anything.
     exact: bool,
 }
@@ -154,7 +164,50 @@ impl Meter {
         let fits = |sizes: &Vec<u64>| sizes.is_empty() || sizes.iter().sum::<u64>() == size;
         let Some(boundaries) = boundaries.filter(fits) else { return none };
         let sum = Some(offer.algorithm.start());
-        Self { offer: Some(offer), sum, boundaries: boundaries.into(), exact, ..none }
+        let outer = offer.parts.map(|_| offer.algorithm.start());
+        Self { offer: Some(offer), sum, outer, boundaries: boundaries.into(), exact, ..none }
+    }
+
+    /// How it stands, for [`Self::resume`] by another process. Empty when there is nothing to
+    /// compare with.
+    pub(super) fn state(&self) -> String {
+        let (Some(sum), Some(offer)) = (&self.sum, &self.offer) else { return String::new() };
+        let encode = |sum: &Sum| BASE64_STANDARD.encode(sum.save());
+        let outer = self.outer.as_ref().map_or_else(String::new, encode);
+        format!("{STATE_FORM} {} {} {} {outer}", offer.label(), self.taken, encode(sum))
+    }
+
+    /// Goes on from a state after the first `taken` bytes, as if they had come. `false`, and nothing
+    /// has changed, when it is the state of something else.
+    pub(super) fn resume(&mut self, state: &str, taken: u64) -> bool {
+        let Some((sum, outer)) = self.read_state(state, taken) else { return false };
+        let mut skip = taken;
+        while let Some(left) = self.boundaries.front_mut()
+            && skip > 0
+        {
+            let now = skip.min(*left);
+            *left -= now;
+            skip -= now;
+            if *left == 0 {
+                self.boundaries.pop_front();
+            }
+        }
+        (self.sum, self.outer, self.taken) = (Some(sum), outer, taken);
+        true
+    }
+
+    fn read_state(&self, state: &str, taken: u64) -> Option<(Sum, Option<Sum>)> {
+        let offer = self.offer.as_ref()?;
+        let words: Vec<&str> = state.split(' ').collect();
+        let [form, label, stated, sum, outer] = words[..] else { return None };
+        let fits = form == STATE_FORM && label == offer.label() && stated.parse() == Ok(taken);
+        let read = |text: &str| offer.algorithm.load(&BASE64_STANDARD.decode(text).ok()?);
+        let outer = match (offer.parts, outer) {
+            (None, "") => None,
+            (Some(_), text) => Some(read(text)?),
+            (None, _) => return None,
+        };
+        Some((read(sum)?, outer)).filter(|_| fits)
     }
 
     /// Whether there is something to compare with.
@@ -165,6 +218,7 @@ impl Meter {
     /// Takes the next bytes.
     pub(super) fn update(&mut self, mut bytes: &[u8]) {
         let (Some(sum), Some(offer)) = (&mut self.sum, &self.offer) else { return };
+        self.taken += bytes.len() as u64;
         while let Some(left) = self.boundaries.front_mut()
             && !bytes.is_empty()
         {
@@ -175,7 +229,9 @@ impl Meter {
             if *left == 0 {
                 self.boundaries.pop_front();
                 let part = std::mem::replace(sum, offer.algorithm.start());
-                self.part_sums.extend(part.finish());
+                if let Some(outer) = &mut self.outer {
+                    outer.update(&part.finish());
+                }
             }
         }
         sum.update(bytes);
@@ -186,13 +242,13 @@ impl Meter {
         let (Some(mut sum), Some(offer)) = (self.sum.take(), self.offer.take()) else {
             return Verdict::Unchecked;
         };
-        if offer.parts.is_some() {
+        if let Some(mut outer) = self.outer.take() {
             // Of an empty object the one part has not been closed by any byte.
             while self.boundaries.pop_front().is_some() {
                 let part = std::mem::replace(&mut sum, offer.algorithm.start());
-                self.part_sums.extend(part.finish());
+                outer.update(&part.finish());
             }
-            sum.update(&self.part_sums);
+            sum = outer;
         }
         let computed = sum.finish();
         if computed == offer.value {
@@ -256,7 +312,38 @@ impl Algorithm {
     }
 }
 
+impl Algorithm {
+    /// Reads what [`Sum::save`] wrote.
+    fn load(self, state: &[u8]) -> Option<Sum> {
+        fn hash<H: SerializableState>(state: &[u8]) -> Option<H> {
+            H::deserialize(&SerializedState::<H>::try_from(state).ok()?).ok()
+        }
+        let crc = |algorithm| {
+            let state = u64::from_be_bytes(state.try_into().ok()?);
+            let digest = crc_fast::Digest::new_with_init_state(algorithm, state);
+            Some(Sum::Crc(digest, self.bytes()))
+        };
+        match self {
+            Self::Crc64Nvme => crc(CrcAlgorithm::Crc64Nvme),
+            Self::Crc32 => crc(CrcAlgorithm::Crc32IsoHdlc),
+            Self::Crc32c => crc(CrcAlgorithm::Crc32Iscsi),
+            Self::Sha256 => hash(state).map(Sum::Sha256),
+            Self::Sha1 => hash(state).map(Sum::Sha1),
+            Self::Md5 => hash(state).map(Sum::Md5),
+        }
+    }
+}
+
 impl Sum {
+    fn save(&self) -> Vec<u8> {
+        match self {
+            Self::Crc(digest, _) => digest.get_state().to_be_bytes().to_vec(),
+            Self::Sha256(digest) => digest.serialize().to_vec(),
+            Self::Sha1(digest) => digest.serialize().to_vec(),
+            Self::Md5(digest) => digest.serialize().to_vec(),
+        }
+    }
+
     fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Crc(digest, _) => digest.update(bytes),
@@ -356,6 +443,43 @@ mod tests {
         }
         let exact = Meter::new(Some(composite), Some(Parts::Exact(vec![6, 3])), 9);
         assert!(matches!(measure(exact, b"123456789", 4), Verdict::Differs(_)));
+    }
+
+    #[test]
+    fn each_algorithm_goes_on_from_its_state() {
+        let bytes: Vec<u8> = (0..100_u8).collect();
+        let sizes = [30, 30, 40];
+        for algorithm in
+            IN_HEADERS.map(|(algorithm, _)| algorithm).into_iter().chain([Algorithm::Md5])
+        {
+            let sum = |bytes: &[u8]| {
+                let mut sum = algorithm.start();
+                sum.update(bytes);
+                sum.finish()
+            };
+            let parts = [&bytes[..30], &bytes[30..60], &bytes[60..]];
+            let of_parts: Vec<u8> = parts.into_iter().flat_map(sum).collect();
+            let is_md5 = algorithm == Algorithm::Md5;
+            let encode =
+                |sum: Vec<u8>| if is_md5 { to_hex(&sum) } else { BASE64_STANDARD.encode(sum) };
+            let whole = (encode(sum(&bytes)), None);
+            let composite =
+                (format!("{}-3", encode(sum(&of_parts))), Some(Parts::Exact(sizes.to_vec())));
+            for (text, parts) in [whole, composite] {
+                let meter = || Meter::new(Some(offer(algorithm, &text)), parts.clone(), 100);
+                let agreed = Verdict::Agreed(offer(algorithm, &text).label());
+                for cut in [0, 1, 30, 59, 60, 64, 99, 100] {
+                    let mut first = meter();
+                    first.update(&bytes[..cut]);
+                    let mut second = meter();
+                    assert!(!second.resume(&first.state(), cut as u64 + 1), "another place");
+                    assert!(second.resume(&first.state(), cut as u64), "{text} at {cut}");
+                    second.update(&bytes[cut..]);
+                    assert_eq!(second.finish(), agreed, "at {cut}");
+                }
+                assert!(!meter().resume("", 0) && !meter().resume("1 md5=0 0 AAAA ", 0));
+            }
+        }
     }
 
     #[test]

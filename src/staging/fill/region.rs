@@ -25,6 +25,8 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 pub struct Outcome {
     /// Which checksum of the source's own the bytes agreed with; empty for none.
     pub verified: String,
+    /// Of a part but the last: that checksum as it stands at the part's end; empty for none.
+    pub running: String,
     /// Whether the item changed under the reader.
     pub torn: bool,
 }
@@ -141,8 +143,11 @@ impl Region {
     pub fn finish(self, outcome: Outcome) -> Result<(), StagingError> {
         let Self { shared, mut entry, length, room } = self;
         entry.torn = outcome.torn;
-        if let (Some(object), false) = (&mut entry.item.object, outcome.verified.is_empty()) {
-            object.verified = outcome.verified;
+        if let Some(object) = &mut entry.item.object {
+            if !outcome.verified.is_empty() {
+                object.verified = outcome.verified;
+            }
+            object.running = outcome.running;
         }
         match room {
             Room::Later => shared.put(entry, &[]),

@@ -22,7 +22,7 @@ use crate::source::s3::checksum::{Meter, Verdict, offers};
 use crate::source::s3::head::Head;
 use crate::source::s3::listing::find;
 use crate::source::s3::settings::Tags;
-use crate::source::{Claim, Finding, Outcome, Problem, Sink, SourceError};
+use crate::source::{Claim, Finding, HeldPart, Outcome, Problem, Sink, SourceError};
 use crate::volume::manifest::Part;
 
 use super::{
@@ -108,10 +108,11 @@ impl Delivery<'_> {
             return Ok(self.sink.put(item, &[])?);
         }
         let mut listed = listed;
+        let mut held = if self.is_small(&listed) { Vec::new() } else { self.sink.held(&listed) };
         let mut last: (Problem, Box<dyn std::error::Error + Send + Sync>) =
             (Problem::Unreadable, Box::new(KeepsChanging));
         for _ in 0..TRIES {
-            match self.read(&mut listed) {
+            match self.read(&mut listed, &held) {
                 Ok(()) => {
                     self.stumbles.store(0, Ordering::Relaxed);
                     return Ok(());
@@ -123,6 +124,8 @@ impl Delivery<'_> {
                     return Ok(());
                 }
                 Err(Trouble::Mismatch(mismatch)) => {
+                    // What stands from an earlier job may be what is wrong: all of it again.
+                    held.clear();
                     last = (Problem::ChecksumMismatch, Box::new(mismatch));
                 }
                 Err(Trouble::Changed) => {
@@ -133,6 +136,7 @@ impl Delivery<'_> {
                         return Ok(());
                     };
                     listed = found.listed;
+                    held.clear();
                 }
             }
         }
@@ -163,8 +167,8 @@ impl Delivery<'_> {
         self.sink.report(Finding { key, version, what, detail: Some(detail) });
     }
 
-    fn read(&self, listed: &mut Listed) -> Result<(), Trouble> {
-        if self.is_small(listed) { self.read_small(listed) } else { self.read_large(listed) }
+    fn read(&self, listed: &mut Listed, held: &[HeldPart]) -> Result<(), Trouble> {
+        if self.is_small(listed) { self.read_small(listed) } else { self.read_large(listed, held) }
     }
 
     fn is_small(&self, listed: &Listed) -> bool {
@@ -196,7 +200,8 @@ impl Delivery<'_> {
         Ok(self.sink.put(item, &bytes)?)
     }
 
-    fn read_large(&self, listed: &mut Listed) -> Result<(), Trouble> {
+    fn read_large(&self, listed: &mut Listed, held: &[HeldPart]) -> Result<(), Trouble> {
+        let token = listed.token;
         let permit = self.wait(self.bucket.service.limiter().acquire())?;
         let query: Vec<_> = version_query(&listed.version).into_iter().collect();
         let reply = self.wait(self.send(self.bucket.head(&listed.key, &query)))??;
@@ -206,17 +211,25 @@ impl Delivery<'_> {
         let mut meter = self.meter(listed, &head)?;
         let item = self.describe(listed, head)?;
         let all = stretches(listed.size, self.sink.part_bytes());
-        let count = all.len();
-        for (index, stretch) in all.into_iter().enumerate() {
+        // Parts of another state are of no use.
+        let held = if listed.token == token { held } else { &[] };
+        let missing = missing(all, held, &mut meter);
+        let (count, resumed) = (missing.len(), !held.is_empty());
+        for (index, stretch) in missing.into_iter().enumerate() {
             let is_last = index + 1 == count;
             let delivered = self.read_stretch(&object, &item, stretch, &mut meter);
             let finished = delivered.and_then(|claim| {
-                let verified =
-                    if is_last { verified(std::mem::take(&mut meter))? } else { String::new() };
-                claim.finish(Outcome { verified, torn: false }).map_err(Trouble::from)
+                let mut outcome = Outcome::default();
+                if is_last {
+                    outcome.verified = verified(std::mem::take(&mut meter))?;
+                } else {
+                    outcome.running = meter.state();
+                }
+                claim.finish(outcome).map_err(Trouble::from)
             });
             match finished {
                 Ok(()) => {}
+                Err(trouble @ Trouble::Mismatch(_)) if resumed => return Err(trouble),
                 Err(trouble) if index > 0 => return Err(midway(trouble)),
                 Err(trouble) => return Err(trouble),
             }
@@ -403,6 +416,24 @@ fn stretches(size: u64, part_bytes: u64) -> Vec<Stretch> {
             Stretch { part, span: offset..offset + length }
         })
         .collect()
+}
+
+/// Of the stretches of an item those that still have to come, and the meter brought to where they
+/// begin. A checksum over the whole takes bytes in order, so it goes on behind the parts that stand
+/// from the first one on; what stands behind a gap comes again.
+fn missing(all: Vec<Stretch>, held: &[HeldPart], meter: &mut Meter) -> Vec<Stretch> {
+    let stands = |stretch: &Stretch| held.iter().find(|held| Some(held.part) == stretch.part);
+    if !meter.compares() {
+        return all.into_iter().filter(|stretch| stands(stretch).is_none()).collect();
+    }
+    let leading: Vec<&HeldPart> = all.iter().map_while(stands).collect();
+    let resumed = leading
+        .iter()
+        .enumerate()
+        .rev()
+        .find(|(_, last)| meter.resume(&last.running, last.part.offset + last.part.length));
+    let skip = resumed.map_or(0, |(index, _)| index + 1);
+    all.into_iter().skip(skip).collect()
 }
 
 fn verified(meter: Meter) -> Result<String, Trouble> {
