@@ -195,6 +195,8 @@ pub enum Event<'a> {
     },
     /// What a restore comes to.
     RestorePlanned(RestorePlanned),
+    /// What a restore reads in staging, where it still stands: no cartridge is needed for it.
+    RestoreStaged(RestoreStaged),
     /// One cartridge of a restore, in the order in which they are wanted.
     RestoreVolume(RestoreVolume),
     /// An item did not come back, or not in full.
@@ -255,6 +257,19 @@ pub struct RestoreEnded {
     pub not_restored: u64,
     /// Bytes that were read from tape.
     pub read_bytes: u64,
+    /// Bytes that were read in staging.
+    pub staged_bytes: u64,
+}
+
+/// What a restore reads in staging.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RestoreStaged {
+    /// Sealed segments that are read.
+    pub segments: u64,
+    /// Members to read.
+    pub members: u64,
+    /// Their bytes.
+    pub bytes: u64,
 }
 
 /// What one cartridge of a restore comes to.
@@ -305,7 +320,7 @@ pub struct Lost<'a> {
 pub enum NotRestored {
     /// The run saw it and could not archive it.
     NeverArchived,
-    /// It is sealed, but on no volume yet.
+    /// It was sealed and is on no volume, and staging does not have it.
     Staged,
     /// No volume holds it any more.
     NoCopy,

@@ -4,7 +4,8 @@ use std::{error::Error, time::Duration};
 
 use crate::{
     job::monitor::{
-        Event, Lost, NotRestored, Prompt, RestoreEnded, RestorePlanned, RestoreVolume, Stage,
+        Event, Lost, NotRestored, Prompt, RestoreEnded, RestorePlanned, RestoreStaged,
+        RestoreVolume, Stage,
     },
     printable::Printable,
     unit::{ByteCount, Count, Span},
@@ -119,6 +120,7 @@ pub fn sentence(event: &Event<'_>) -> Option<String> {
         ),
         Event::Ejected { volser, to } => format!("{volser} is out of the drive: {to}"),
         Event::RestorePlanned(planned) => restore_planned(*planned),
+        Event::RestoreStaged(staged) => restore_staged(*staged),
         Event::RestoreVolume(volume) => restore_volume(volume),
         Event::NotRestored(lost) => not_restored(lost),
         Event::RestoreEnded(ended) => restore_ended(*ended),
@@ -146,6 +148,9 @@ fn restore_ended(ended: RestoreEnded) -> String {
         ByteCount(ended.bytes),
         ByteCount(ended.read_bytes)
     );
+    if ended.staged_bytes > 0 {
+        line.push_str(&format!(", {} in staging", ByteCount(ended.staged_bytes)));
+    }
     if ended.already > 0 {
         let already = Count(ended.already);
         line.push_str(&format!("; {already} of them were there already, and were verified"));
@@ -154,6 +159,15 @@ fn restore_ended(ended: RestoreEnded) -> String {
         line.push_str(&format!("; {} items NOT restored", Count(ended.not_restored)));
     }
     line
+}
+
+fn restore_staged(staged: RestoreStaged) -> String {
+    format!(
+        "staging: {} members, {}, in {} segments; no cartridge is needed for them",
+        Count(staged.members),
+        ByteCount(staged.bytes),
+        Count(staged.segments)
+    )
 }
 
 fn restore_volume(volume: &RestoreVolume) -> String {
@@ -173,7 +187,7 @@ fn restore_volume(volume: &RestoreVolume) -> String {
 fn not_restored(lost: &Lost<'_>) -> String {
     let why = match lost.why {
         NotRestored::NeverArchived => "not restored: it was seen, but could not be archived then",
-        NotRestored::Staged => "not restored: it is staged, and on no volume yet",
+        NotRestored::Staged => "not restored: it is on no volume, and staging does not have it",
         NotRestored::NoCopy => "not restored: no volume holds it any more",
         NotRestored::NoVolume => "not restored: no volume that holds it could be had",
         NotRestored::Damaged => "not restored: no copy of it is good",

@@ -27,4 +27,4 @@ pub use segment::Held;
 pub use settings::{
     BLOCK_SIZE, MINIMUM_BUDGET, OPEN_SEGMENTS, SEGMENT_BYTES, SEGMENT_MEMBERS, Settings, Sizes,
 };
-pub use store::{Entries, Store, Usage};
+pub use store::{Entries, OpenSealed, Store, Usage};

@@ -12,7 +12,7 @@ use crate::{
     ident::SegmentId,
     staging::{
         error::{StagingError, disk},
-        files::{Files, Guard, Stretch, read_exact_at},
+        files::{Files, Guard, Handle, Stretch, read_exact_at},
         sealed::{Layout, Sealed, parse_name},
     },
     volume::{lines, manifest::Entry},
@@ -193,6 +193,50 @@ impl Store {
     /// [`StagingError::Disk`] when a directory cannot be read.
     pub fn usage(&self) -> Result<Usage, StagingError> {
         usage(&self.layout, &*self.files)
+    }
+}
+
+/// A sealed segment that is open for reading. It stays readable when it is freed meanwhile.
+#[derive(Debug)]
+pub struct OpenSealed {
+    /// What is known of it.
+    pub sealed: Sealed,
+    handle: Box<dyn Handle>,
+}
+
+impl OpenSealed {
+    /// Opens a sealed segment, if it stands in the staging in `dir` with its whole length. Needs no
+    /// lock: whoever fills and empties the staging goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`StagingError::Damaged`] when its record cannot be read or its file has another length.
+    pub fn open(
+        (dir, files): (&Path, &dyn Files),
+        segment: SegmentId,
+    ) -> Result<Option<Self>, StagingError> {
+        let layout = Layout { dir: dir.to_owned() };
+        let Some(sealed) = read_record(&layout, files, segment)? else { return Ok(None) };
+        let handle = match files.open(&sealed.path) {
+            Ok(handle) => handle,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(disk("open", &sealed.path)(error)),
+        };
+        let bytes = handle.len().map_err(disk("measure", &sealed.path))?;
+        if bytes != sealed.bytes {
+            return Err(sealed
+                .damaged(format!("it has {bytes} bytes and was sealed with {}", sealed.bytes)));
+        }
+        Ok(Some(Self { sealed, handle }))
+    }
+
+    /// Fills `buffer` with its bytes from `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// [`StagingError::Disk`] when the disk fails, or the file ends before.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), StagingError> {
+        read_exact_at(&*self.handle, buffer, offset).map_err(disk("read", &self.sealed.path))
     }
 }
 

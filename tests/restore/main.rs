@@ -5,4 +5,5 @@
 mod damage;
 mod directory;
 mod rig;
+mod staged;
 mod store;

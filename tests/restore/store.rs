@@ -230,10 +230,21 @@ fn without_a_complete_run_the_newest_states_come_back() {
 }
 
 #[test]
-fn what_is_staged_only_is_said_so() {
+fn what_is_staged_only_needs_no_drive() {
     let rig = Rig::new(1);
     stage(&rig, &[object("k", "v1", true)], Some(&[]));
-    let (tally, told) = rig.restore(&rig.request(Query::default(), "out"));
+    // No drive at all: nothing may ask for one.
+    fs::remove_dir_all(rig.library.dir()).unwrap();
+    let request = rig.request(Query::default(), "out");
+    let (tally, told) = rig.restore(&Request { dry_run: true, ..request.clone() });
+    assert!(tally.unwrap().is_clean(), "{told:#?}");
+    assert_eq!(told.one("restore-staged")["members"], 1);
+    let (tally, told) = rig.restore(&request);
+    assert!(tally.unwrap().is_clean(), "{told:#?}");
+    assert_eq!(fs::read(rig.path("out/bucket/k")).unwrap(), content("k", "v1"));
+    // Taken from staging, and on no volume.
+    fs::remove_dir_all(rig.settings.staging.dir.join("sealed")).unwrap();
+    let (tally, told) = rig.restore(&Request { dry_run: true, ..request });
     assert!(!tally.unwrap().is_clean());
     assert_eq!(told.lost(), [("k".into(), "staged".into())]);
 }

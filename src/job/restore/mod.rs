@@ -21,8 +21,8 @@ use crate::{
         monitor::{Counters, Event, RestoreEnded, RestorePlanned, Stage},
         restore::{
             outcome::{NotRestored, Outcome},
-            plan::{Plan, Planner},
-            read::{Assembler, OpenFiles, Reading},
+            plan::{Leg, Plan, Planner},
+            read::{Assembler, OpenFiles, Reading, ReadingStaged},
             select::Selected,
             spool::{Spool, SpoolWriter},
             there::Comparison,
@@ -107,6 +107,7 @@ pub fn run(
         unavailable: HashSet::new(),
         obstacle: None,
         numbers: 0,
+        staged_bytes: 0,
     };
     if request.dry_run {
         restore.rehearse(&selected)?;
@@ -114,15 +115,17 @@ pub fn run(
     }
     let done = restore.restore(&selected, &mut outcome);
     let put_back = restore.put_back();
+    let given_up = restore.station.take().map_or(Ok(()), rig::give_up);
     desk.progress_now();
     desk.tell(&Event::RestoreEnded(RestoreEnded {
         restored: outcome.restored,
         already: outcome.already,
         bytes: outcome.bytes,
         not_restored: outcome.lost,
-        read_bytes: desk.counters.read_bytes.load(Ordering::Relaxed),
+        read_bytes: desk.counters.read_bytes.load(Ordering::Relaxed) - restore.staged_bytes,
+        staged_bytes: restore.staged_bytes,
     }));
-    done.and(put_back)?;
+    done.and(put_back).and(given_up)?;
     // All that could be had is in its place; but there was more.
     match restore.obstacle {
         Some(error) if outcome.lost > 0 => Err(error),
@@ -143,6 +146,8 @@ struct Restore<'a> {
     obstacle: Option<JobError>,
     /// Files numbered so far.
     numbers: u64,
+    /// Bytes that were read in staging.
+    staged_bytes: u64,
 }
 
 impl Restore<'_> {
@@ -152,7 +157,9 @@ impl Restore<'_> {
         for file in selected.files.records()? {
             self.explode(file?, &mut pieces)?;
         }
-        let plan = self.plan(&pieces.finish()?)?;
+        let pieces = pieces.finish()?;
+        let planner = self.planner();
+        let plan = planner.plan(&planner.survey(&pieces)?, &pieces)?;
         self.announce(selected, &plan);
         let mut outcome = Outcome::new(self.desk, &self.request.to);
         self.report_lost(&plan, &mut OpenFiles::default(), &mut outcome)?;
@@ -272,10 +279,11 @@ impl Restore<'_> {
     ) -> Result<(), JobError> {
         let mut files = OpenFiles::default();
         while pieces.count() > 0 || selected.is_some() {
-            if pieces.count() > 0 {
-                self.open_station()?;
+            let survey = self.planner().survey(&pieces)?;
+            if survey.needs_tape() {
+                self.open_station_or_do_without(survey.needs_staging())?;
             }
-            let plan = self.plan(&pieces)?;
+            let plan = self.planner().plan(&survey, &pieces)?;
             match selected.take() {
                 Some(selected) => self.announce(selected, &plan),
                 None => self.desk.notice(format!(
@@ -299,34 +307,48 @@ impl Restore<'_> {
         Ok(())
     }
 
-    /// Reads the volumes of a plan. Returns how many pieces came to an end, or volumes fell away.
+    /// Reads the legs of a plan. Returns how many pieces came to an end, or volumes fell away.
     fn read<'p>(
         &mut self,
         plan: &'p Plan,
         assembler: &mut Assembler<'p, '_>,
     ) -> Result<u64, JobError> {
         let mut fallen = 0;
-        for (rank, (volume, told)) in plan.volumes.iter().enumerate() {
+        for (rank, leg) in plan.legs.iter().enumerate() {
             self.desk.go_on()?;
-            let station = self.station.as_mut().expect("opened before the plan");
-            let of = volume.volser;
-            self.desk.tell(&Event::StageStarted { stage: Stage::Restore, of: of.as_str() });
-            Counters::add(&self.desk.counters.to_read_bytes, told.read_bytes);
             let stops = &plan.stops;
             let (catalog, desk) = (self.catalog, self.desk);
-            let mut reading = Reading { catalog, station, desk, volume, rank, stops };
-            if let Err(error) = reading.mount() {
-                self.fell_away(volume, error)?;
-                assembler.postpone(plan, rank)?;
-                fallen += 1;
-                continue;
+            let (stage, before) =
+                (Stage::Restore, desk.counters.read_bytes.load(Ordering::Relaxed));
+            let read = || desk.counters.read_bytes.load(Ordering::Relaxed) - before;
+            match leg {
+                Leg::Staging(standing, told) => {
+                    let of = "staging";
+                    desk.tell(&Event::StageStarted { stage, of });
+                    Counters::add(&desk.counters.to_read_bytes, told.bytes);
+                    let dir = &self.settings.staging.dir;
+                    ReadingStaged { dir, desk, standing, rank, stops }.run(assembler)?;
+                    self.staged_bytes += read();
+                    desk.tell(&Event::StageEnded { stage, of, count: told.members, bytes: read() });
+                }
+                Leg::Volume(volume, told) => {
+                    let of = volume.volser;
+                    desk.tell(&Event::StageStarted { stage, of: of.as_str() });
+                    Counters::add(&desk.counters.to_read_bytes, told.read_bytes);
+                    let station = self.station.as_mut().expect("opened before the plan");
+                    let mut reading = Reading { catalog, station, desk, volume, rank, stops };
+                    if let Err(error) = reading.mount() {
+                        self.fell_away(volume, error)?;
+                        assembler.postpone(plan, rank)?;
+                        fallen += 1;
+                        continue;
+                    }
+                    self.mounted = Some(of);
+                    reading.run(assembler)?;
+                    let (count, bytes) = (told.members, read());
+                    desk.tell(&Event::StageEnded { stage, of: of.as_str(), count, bytes });
+                }
             }
-            self.mounted = Some(of);
-            let before = desk.counters.read_bytes.load(Ordering::Relaxed);
-            reading.run(assembler)?;
-            let bytes = desk.counters.read_bytes.load(Ordering::Relaxed) - before;
-            let (stage, count) = (Stage::Restore, told.members);
-            desk.tell(&Event::StageEnded { stage, of: of.as_str(), count, bytes });
         }
         Ok(assembler.settled + fallen)
     }
@@ -395,20 +417,23 @@ impl Restore<'_> {
         Ok(())
     }
 
-    fn plan(&self, pieces: &Spool<Piece>) -> Result<Plan, JobError> {
-        let Self { catalog, desk, near, unavailable, .. } = self;
-        Planner { catalog, desk, near, unavailable }.plan(pieces)
+    fn planner(&self) -> Planner<'_> {
+        let Self { catalog, desk, near, unavailable, settings, .. } = self;
+        Planner { catalog, desk, staging: &settings.staging.dir, near, unavailable }
     }
 
     fn announce(&self, selected: &Selected, plan: &Plan) {
         self.desk.tell(&Event::RestorePlanned(RestorePlanned {
             items: selected.items(),
             bytes: selected.bytes,
-            volumes: plan.volumes.len() as u64,
+            volumes: plan.volumes(),
             without_tape: selected.plain.count(),
         }));
-        for (_, told) in &plan.volumes {
-            self.desk.tell(&Event::RestoreVolume(told.clone()));
+        for leg in &plan.legs {
+            self.desk.tell(&match leg {
+                Leg::Staging(_, told) => Event::RestoreStaged(*told),
+                Leg::Volume(_, told) => Event::RestoreVolume(told.clone()),
+            });
         }
     }
 
@@ -426,15 +451,27 @@ impl Restore<'_> {
             }
             let detail = match piece.tried.last() {
                 Some(tried) => {
-                    let volume = self.catalog.volume_by_id(tried.volume)?;
-                    let volser = volume.map(|volume| volume.volser.to_string());
-                    format!("{}: {}", volser.unwrap_or_default(), tried.why)
+                    let volume = tried.origin.map(|volume| self.catalog.volume_by_id(volume));
+                    let volser = volume.transpose()?.flatten().map(|v| v.volser.to_string());
+                    format!("{}: {}", volser.as_deref().unwrap_or("staging"), tried.why)
                 }
                 None => String::new(),
             };
             outcome.lost(&piece.wanted, why, &detail)?;
         }
         Ok(plan.lost.count())
+    }
+
+    /// Opens the drive. If it cannot be opened, what is in staging can come back all the same.
+    fn open_station_or_do_without(&mut self, needs_staging: bool) -> Result<(), JobError> {
+        let Err(error) = self.open_station() else { return Ok(()) };
+        if !needs_staging {
+            return Err(error);
+        }
+        self.desk.notice(format!("what is in staging comes back; no more: {}", chain(&error)));
+        self.unavailable.extend(self.catalog.volumes()?.iter().map(|volume| volume.id));
+        self.obstacle.get_or_insert(error);
+        Ok(())
     }
 
     /// Opens the drive, and looks at what is near it.

@@ -63,15 +63,18 @@ pub(super) struct Piece {
     pub(super) wanted: Wanted,
     /// What is to be read.
     pub(super) member: Member,
-    /// Volumes that did not give it.
+    /// What did not give it.
     pub(super) tried: Vec<Tried>,
 }
 
-/// A volume that did not give a member.
+/// Where a copy of a segment is: on a volume, or in staging.
+pub(super) type Origin = Option<VolumeId>;
+
+/// A volume, or staging, that did not give a member.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Tried {
     /// Which.
-    pub(super) volume: VolumeId,
+    pub(super) origin: Origin,
     /// Why not.
     pub(super) why: String,
 }
@@ -143,11 +146,11 @@ impl WantedFile {
 }
 
 impl Piece {
-    /// Which volumes did not give it, sorted.
-    pub(super) fn excluded(&self) -> Vec<VolumeId> {
-        let mut volumes: Vec<VolumeId> = self.tried.iter().map(|tried| tried.volume).collect();
-        volumes.sort_unstable();
-        volumes.dedup();
-        volumes
+    /// What did not give it, sorted.
+    pub(super) fn excluded(&self) -> Vec<Origin> {
+        let mut origins: Vec<Origin> = self.tried.iter().map(|tried| tried.origin).collect();
+        origins.sort_unstable();
+        origins.dedup();
+        origins
     }
 }

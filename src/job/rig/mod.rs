@@ -62,12 +62,10 @@ pub fn with_station<T>(
     work: impl FnOnce(&mut Station) -> Result<T, JobError>,
 ) -> Result<T, JobError> {
     let mut station = station(settings, name, clock)?;
-    let failed = station.failed(None);
     let done = work(&mut station);
-    let given_up = station.drive.finish(LastAct::Rewind);
-    match (done, given_up) {
+    match (done, give_up(station)) {
         (Ok(value), Ok(())) => Ok(value),
-        (Ok(_), Err(error)) => Err(failed(error)),
+        (Ok(_), Err(error)) => Err(error),
         (Err(error), given_up) => {
             if let Err(second) = given_up {
                 tracing::warn!(%second, "the drive could not be given up");
@@ -75,6 +73,16 @@ pub fn with_station<T>(
             Err(error)
         }
     }
+}
+
+/// Gives the drive up: whoever comes next finds it free and at rest.
+///
+/// # Errors
+///
+/// When the drive fails.
+pub fn give_up(station: Station) -> Result<(), JobError> {
+    let failed = station.failed(None);
+    station.drive.finish(LastAct::Rewind).map_err(failed)
 }
 
 /// Opens the drive of this name, or the only one there is, and the changer if there is one. The

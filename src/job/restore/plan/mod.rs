@@ -2,26 +2,31 @@
 
 mod cover;
 mod motion;
+mod survey;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
 pub(super) use cover::{Quality, Reach};
 pub(super) use motion::{Motion, motion};
+pub(super) use survey::{Standing, Survey};
 
 use crate::{
     catalog::{Catalog, CopyState, Segment},
     ident::{SegmentId, VolumeId},
     job::{
         Desk, JobError,
-        monitor::RestoreVolume,
+        monitor::{RestoreStaged, RestoreVolume},
         restore::{
             Near,
             outcome::NotRestored,
             plan::{cover::Candidate, motion::Estimate},
             spool::{Spool, SpoolWriter},
-            wanted::{Piece, Tried},
+            wanted::{Origin, Piece, Tried},
         },
     },
     media::{Custody, Status, Volume},
@@ -32,10 +37,10 @@ use crate::{
 /// Memory for sorting the pieces into the order of the tape, before it spills.
 const SORTER_BYTES: usize = 32 << 20;
 
-/// One piece, with its place on the volume that was chosen.
+/// One piece, with its place on the volume, or in staging.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Stop {
-    /// The volume, by its place in [`Plan::volumes`].
+    /// What it is read in, by its place in [`Plan::legs`].
     pub(super) rank: usize,
     /// The segment's first block.
     pub(super) begin: ObjectNumber,
@@ -49,15 +54,21 @@ pub(super) struct Stop {
     pub(super) piece: Piece,
 }
 
-/// One volume, with what reading it comes to.
-pub(super) type Leg = (Volume, RestoreVolume);
+/// What is read in one go.
+#[derive(Debug)]
+pub(super) enum Leg {
+    /// Sealed segments that still stand in staging, in order, as if they lay on one tape.
+    Staging(Vec<Standing>, RestoreStaged),
+    /// A volume.
+    Volume(Box<Volume>, RestoreVolume),
+}
 
 /// What is read, in the order in which it lies on tape.
 #[derive(Debug)]
 pub(super) struct Plan {
-    /// The volumes in the order in which they are read, with what each comes to.
-    pub(super) volumes: Vec<Leg>,
-    /// All pieces that can be read, by volume, then by place.
+    /// What is read in turn, staging first.
+    pub(super) legs: Vec<Leg>,
+    /// All pieces that can be read, by leg, then by place.
     pub(super) stops: Spool<Stop>,
     /// Pieces that the chosen copy is known not to give.
     pub(super) again: Spool<Piece>,
@@ -65,25 +76,31 @@ pub(super) struct Plan {
     pub(super) lost: Spool<(Piece, NotRestored)>,
 }
 
+impl Plan {
+    /// How many cartridges are read.
+    pub(super) fn volumes(&self) -> u64 {
+        self.legs.iter().filter(|leg| matches!(leg, Leg::Volume(..))).count() as u64
+    }
+}
+
 /// Makes plans.
 #[derive(Debug)]
 pub(super) struct Planner<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) desk: &'a Desk,
+    /// Where staging is.
+    pub(super) staging: &'a Path,
     /// What the library holds and the drive has in it.
     pub(super) near: &'a Near,
     /// Volumes that cannot be had.
     pub(super) unavailable: &'a HashSet<VolumeId>,
 }
 
-/// Members of one segment that the same volumes did not give.
-type Need = (SegmentId, Vec<VolumeId>);
-
 /// The copy that serves a need.
 #[derive(Clone, Debug)]
 struct Choice {
     rank: usize,
-    volume: VolumeId,
+    origin: Origin,
     begin: ObjectNumber,
     block_size: u32,
     bad: BTreeSet<u32>,
@@ -95,49 +112,81 @@ impl Planner<'_> {
     /// # Errors
     ///
     /// When catalog or temporary files fail.
-    pub(super) fn plan(&self, pieces: &Spool<Piece>) -> Result<Plan, JobError> {
-        let mut needs: Vec<Need> = Vec::new();
-        let mut numbers: HashMap<Need, usize> = HashMap::new();
-        for piece in pieces.records()? {
-            let piece = piece?;
-            let need = (piece.member.place.segment, piece.excluded());
-            numbers.entry(need).or_insert_with_key(|need| {
-                needs.push(need.clone());
-                needs.len() - 1
-            });
-        }
-        let (volumes, choices) = self.choose(&needs)?;
+    pub(super) fn plan(&self, survey: &Survey, pieces: &Spool<Piece>) -> Result<Plan, JobError> {
+        let (legs, choices) = self.choose(survey)?;
         let mut sorter = Sorter::new(&self.desk.scratch, SORTER_BYTES);
         let mut again = SpoolWriter::new(self.desk)?;
         let mut lost = SpoolWriter::new(self.desk)?;
         for piece in pieces.records()? {
             self.desk.go_on()?;
             let mut piece = piece?;
-            let need = (piece.member.place.segment, piece.excluded());
-            match &choices[numbers[&need]] {
+            match &choices[survey.number(&piece)] {
                 None => {
                     let why = self.why_not(&piece)?;
                     lost.push(&(piece, why))?;
                 }
                 Some(choice) if choice.bad.contains(&piece.member.place.ordinal) => {
                     let why = "it is known to be bad there".to_owned();
-                    piece.tried.push(Tried { volume: choice.volume, why });
+                    piece.tried.push(Tried { origin: choice.origin, why });
                     again.push(&piece)?;
                 }
                 Some(choice) => push_stop(&mut sorter, choice, piece)?,
             }
         }
-        let (volumes, stops) = self.lay_out(volumes, sorter)?;
-        Ok(Plan { volumes, stops, again: again.finish()?, lost: lost.finish()? })
+        let (legs, stops) = self.lay_out(legs, sorter)?;
+        Ok(Plan { legs, stops, again: again.finish()?, lost: lost.finish()? })
     }
 
-    /// The volumes to read, in order, and for each need the copy that serves it.
-    fn choose(&self, needs: &[Need]) -> Result<(Vec<Volume>, Vec<Option<Choice>>), JobError> {
+    /// What is read, in order, and for each need the copy that serves it.
+    fn choose(&self, survey: &Survey) -> Result<(Vec<Draft>, Vec<Option<Choice>>), JobError> {
+        let Survey { needs, standing, .. } = survey;
+        let (volumes, candidates) = self.candidates(survey)?;
+        let reach: Vec<Reach> = volumes.iter().map(|volume| self.near.reach(volume)).collect();
+        let chosen = cover::choose(&candidates, &reach);
+        let mut order: Vec<usize> = chosen.iter().flatten().copied().collect();
+        order.sort_by_key(|index| (reach[*index], volumes[*index].volser, *index));
+        order.dedup();
+        let mut legs = Vec::new();
+        if !standing.is_empty() {
+            let mut standing: Vec<Standing> = standing.values().cloned().collect();
+            standing.sort_by_key(|standing| standing.begin);
+            let segments = standing.len() as u64;
+            let told = RestoreStaged { segments, ..RestoreStaged::default() };
+            legs.push(Draft::Staging(standing, told));
+        }
+        let before = legs.len();
+        let mut choices = Vec::with_capacity(needs.len());
+        for (number, ((segment, _), chosen)) in needs.iter().zip(chosen).enumerate() {
+            choices.push(match (standing.get(&number), chosen) {
+                (Some(Standing { begin, block_size, .. }), _) => {
+                    let (begin, block_size, bad) = (*begin, *block_size, BTreeSet::new());
+                    Some(Choice { rank: 0, origin: None, begin, block_size, bad })
+                }
+                (None, Some(index)) => {
+                    self.choice(*segment, &volumes[index], before + place_in(&order, index))?
+                }
+                (None, None) => None,
+            });
+        }
+        legs.extend(order.into_iter().map(|index| {
+            let volume = volumes[index].clone();
+            let estimate = Estimate::new(&volume, reach[index]);
+            Draft::Volume(Box::new((volume, estimate)))
+        }));
+        Ok((legs, choices))
+    }
+
+    /// The volumes that hold anything, and for each need those that may serve it.
+    fn candidates(&self, survey: &Survey) -> Result<(Vec<Volume>, Vec<Vec<Candidate>>), JobError> {
         let mut volumes: Vec<Volume> = Vec::new();
         let mut known: HashMap<VolumeId, Option<usize>> = HashMap::new();
-        let mut candidates = Vec::with_capacity(needs.len());
-        for (segment, excluded) in needs {
+        let mut candidates = Vec::with_capacity(survey.needs.len());
+        for (number, (segment, excluded)) in survey.needs.iter().enumerate() {
             let mut of_need = Vec::new();
+            if survey.standing.contains_key(&number) {
+                candidates.push(of_need);
+                continue;
+            }
             for copy in self.catalog.copies(*segment)? {
                 let quality = match copy.state {
                     CopyState::Verified => Quality::Verified,
@@ -145,7 +194,8 @@ impl Planner<'_> {
                     CopyState::Bad => Quality::Doubtful,
                     CopyState::Void => continue,
                 };
-                if excluded.contains(&copy.volume) || self.unavailable.contains(&copy.volume) {
+                if excluded.contains(&Some(copy.volume)) || self.unavailable.contains(&copy.volume)
+                {
                     continue;
                 }
                 let index = match known.get(&copy.volume) {
@@ -164,19 +214,7 @@ impl Planner<'_> {
             }
             candidates.push(of_need);
         }
-        let reach: Vec<Reach> = volumes.iter().map(|volume| self.near.reach(volume)).collect();
-        let chosen = cover::choose(&candidates, &reach);
-        let mut order: Vec<usize> = chosen.iter().flatten().copied().collect();
-        order.sort_by_key(|index| (reach[*index], volumes[*index].volser, *index));
-        order.dedup();
-        let mut choices = Vec::with_capacity(needs.len());
-        for ((segment, _), chosen) in needs.iter().zip(chosen) {
-            choices.push(match chosen {
-                Some(index) => self.choice(*segment, &volumes[index], place_in(&order, index))?,
-                None => None,
-            });
-        }
-        Ok((order.into_iter().map(|index| volumes[index].clone()).collect(), choices))
+        Ok((volumes, candidates))
     }
 
     fn choice(
@@ -197,7 +235,7 @@ impl Planner<'_> {
             CopyState::OnTape | CopyState::Verified | CopyState::Void => Vec::new(),
         };
         let (begin, bad) = (copy.object, bad.into_iter().collect());
-        Ok(Some(Choice { rank, volume: volume.id, begin, block_size, bad }))
+        Ok(Some(Choice { rank, origin: Some(volume.id), begin, block_size, bad }))
     }
 
     /// Why there is no copy to read.
@@ -214,28 +252,46 @@ impl Planner<'_> {
         Ok(if staged { NotRestored::Staged } else { NotRestored::NoCopy })
     }
 
-    /// Sorts the stops and says what each volume comes to.
+    /// Sorts the stops and says what each leg comes to.
     fn lay_out(
         &self,
-        volumes: Vec<Volume>,
+        mut drafts: Vec<Draft>,
         sorter: Sorter,
     ) -> Result<(Vec<Leg>, Spool<Stop>), JobError> {
         let mut stops = SpoolWriter::new(self.desk)?;
-        let mut estimates: Vec<Estimate> =
-            volumes.iter().map(|volume| Estimate::new(volume, self.near.reach(volume))).collect();
         for record in sorter.finish().map_err(sorting)? {
             let record = record.map_err(sorting)?;
             let stop: Stop = serde_json::from_slice(record.value()).expect("it was written so");
-            estimates[stop.rank].add(&stop);
+            match &mut drafts[stop.rank] {
+                Draft::Staging(_, told) => {
+                    told.members += 1;
+                    told.bytes += stop.piece.member.stored;
+                }
+                Draft::Volume(volume) => volume.1.add(&stop),
+            }
             stops.push(&stop)?;
         }
-        let volumes =
-            volumes.into_iter().zip(estimates).zip(1..).map(|((volume, estimate), number)| {
-                let told = estimate.finish(&volume, number, self.near.place(&volume));
-                (volume, told)
+        let mut legs = Vec::with_capacity(drafts.len());
+        let mut number = 0;
+        for draft in drafts {
+            legs.push(match draft {
+                Draft::Staging(standing, told) => Leg::Staging(standing, told),
+                Draft::Volume(volume) => {
+                    let (volume, estimate) = *volume;
+                    number += 1;
+                    let told = estimate.finish(&volume, number, self.near.place(&volume));
+                    Leg::Volume(Box::new(volume), told)
+                }
             });
-        Ok((volumes.collect(), stops.finish()?))
+        }
+        Ok((legs, stops.finish()?))
     }
+}
+
+/// A leg whose stops are still being counted.
+enum Draft {
+    Staging(Vec<Standing>, RestoreStaged),
+    Volume(Box<(Volume, Estimate)>),
 }
 
 fn place_in(order: &[usize], index: usize) -> usize {

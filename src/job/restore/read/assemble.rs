@@ -15,9 +15,9 @@ use crate::{
             outcome::Outcome,
             plan::{Plan, Stop},
             read::{
-                Delivery, OfVolume,
+                Delivery, OfLeg,
                 member::{Arriving, Unfit},
-                of_volume,
+                of_leg,
             },
             spool::SpoolWriter,
             wanted::{Piece, Tried},
@@ -67,8 +67,9 @@ pub(in crate::job::restore) struct Assembler<'a, 'b> {
     pub(in crate::job::restore) again: &'a mut SpoolWriter<Piece>,
     /// Pieces that came to an end, good or bad.
     pub(in crate::job::restore) settled: u64,
+    /// What is being read; staging, if it is no volume.
     volume: Option<&'a Volume>,
-    stops: Option<Peekable<OfVolume<'a>>>,
+    stops: Option<Peekable<OfLeg<'a>>>,
     current: Option<Current>,
     events: u32,
 }
@@ -117,8 +118,8 @@ impl<'a, 'b> Assembler<'a, 'b> {
         }
     }
 
-    pub(super) fn begin(&mut self, volume: &'a Volume, stops: OfVolume<'a>) {
-        self.volume = Some(volume);
+    pub(super) fn begin(&mut self, volume: Option<&'a Volume>, stops: OfLeg<'a>) {
+        self.volume = volume;
         self.stops = Some(stops.peekable());
         self.current = None;
         self.events = 0;
@@ -151,7 +152,7 @@ impl<'a, 'b> Assembler<'a, 'b> {
         plan: &Plan,
         rank: usize,
     ) -> Result<(), JobError> {
-        for stop in of_volume(&plan.stops, rank)? {
+        for stop in of_leg(&plan.stops, rank)? {
             self.again.push(&stop?.piece)?;
         }
         Ok(())
@@ -294,26 +295,24 @@ impl<'a, 'b> Assembler<'a, 'b> {
             }
             Refusal::Copy(why) => {
                 self.settled += 1;
-                if let Some(volume) = self.volume {
-                    self.note(volume, &piece, stop.first, &why)?;
-                    piece.tried.push(Tried { volume: volume.id, why });
-                }
+                self.note(&piece, stop.first, &why)?;
+                let origin = self.volume.map(|volume| volume.id);
+                piece.tried.push(Tried { origin, why });
                 self.again.push(&piece)
             }
         }
     }
 
-    /// Tells and takes down that a volume does not give a member.
-    fn note(
-        &mut self,
-        volume: &Volume,
-        piece: &Piece,
-        object: ObjectNumber,
-        why: &str,
-    ) -> Result<(), JobError> {
-        let key = piece.wanted.item.key.printable();
-        let what = format!("{}: {key}, from object {object} on: {why}", piece.wanted.source);
-        self.desk.tell(&Event::VolumeFinding { volser: volume.volser, what });
+    /// Tells and takes down that a volume, or staging, does not give a member.
+    fn note(&mut self, piece: &Piece, object: ObjectNumber, why: &str) -> Result<(), JobError> {
+        let key = format!("{}: {}", piece.wanted.source, piece.wanted.item.key.printable());
+        match self.volume {
+            Some(Volume { volser, .. }) => {
+                let what = format!("{key}, from object {object} on: {why}");
+                self.desk.tell(&Event::VolumeFinding { volser: *volser, what });
+            }
+            None => self.desk.notice(format!("staging: {key}: {why}")),
+        }
         self.desk.ledger.note(1);
         self.events += 1;
         if self.events > EVENTS_MAX {
@@ -323,7 +322,7 @@ impl<'a, 'b> Assembler<'a, 'b> {
         self.catalog.record_event(&catalog::Event {
             when: self.desk.clock.now(),
             what: "restore.unreadable".to_owned(),
-            volume: Some(volume.id),
+            volume: self.volume.map(|volume| volume.id),
             detail: serde_json::json!({
                 "segment": place.segment, "ordinal": place.ordinal, "why": why
             }),

@@ -1,11 +1,14 @@
-//! One volume: its wanted blocks, in the order in which they lie, to whoever puts them together.
+//! One volume, or staging: its wanted blocks, in the order in which they lie, to whoever puts them
+//! together.
 
 mod assemble;
 mod member;
+mod staged;
 
 use std::iter::Peekable;
 
 pub(super) use assemble::{Assembler, OpenFiles};
+pub(super) use staged::ReadingStaged;
 
 use crate::{
     catalog::Catalog,
@@ -71,16 +74,14 @@ impl<'p> Reading<'_, 'p> {
     /// agree is the assembler's to remember.
     pub(super) fn run(self, assembler: &mut Assembler<'p, '_>) -> Result<(), JobError> {
         let Self { catalog, station, desk, volume, rank, stops } = self;
-        let records = of_volume(stops, rank)?;
-        assembler.begin(volume, of_volume(stops, rank)?);
+        assembler.begin(Some(volume), of_leg(stops, rank)?);
         let mut reader = Reader {
             catalog,
             station,
             desk,
             volume,
-            stops: records.peekable(),
+            course: Course::new(of_leg(stops, rank)?),
             next: None,
-            reached: None,
             bad_spots: 0,
             disturbances: 0,
         };
@@ -111,17 +112,17 @@ fn mount(
     station.drive.prepare(&preparation).map_err(station.failed(Some(volume)))
 }
 
-/// The stops on one volume.
-pub(super) struct OfVolume<'a> {
+/// The stops of one leg.
+pub(super) struct OfLeg<'a> {
     from: SpoolReader<'a, Stop>,
     rank: usize,
 }
 
-fn of_volume(stops: &Spool<Stop>, rank: usize) -> Result<OfVolume<'_>, JobError> {
-    Ok(OfVolume { from: stops.records()?, rank })
+fn of_leg(stops: &Spool<Stop>, rank: usize) -> Result<OfLeg<'_>, JobError> {
+    Ok(OfLeg { from: stops.records()?, rank })
 }
 
-impl Iterator for OfVolume<'_> {
+impl Iterator for OfLeg<'_> {
     type Item = Result<Stop, JobError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -135,56 +136,16 @@ impl Iterator for OfVolume<'_> {
     }
 }
 
-/// The drive's side.
-struct Reader<'a> {
-    catalog: &'a Catalog,
-    station: &'a mut Station,
-    desk: &'a Desk,
-    volume: &'a Volume,
-    stops: Peekable<OfVolume<'a>>,
-    /// The object before which the tape stands, if that is known.
-    next: Option<ObjectNumber>,
+/// The blocks that are wanted, one after another.
+struct Course<'a> {
+    stops: Peekable<OfLeg<'a>>,
     /// The last object that was delivered, or found bad.
     reached: Option<ObjectNumber>,
-    bad_spots: u32,
-    disturbances: u32,
 }
 
-impl Reader<'_> {
-    /// Reads the next wanted block into `room`.
-    fn fill(&mut self, room: &mut [u8]) -> Result<Fill<Delivery>, JobError> {
-        loop {
-            let Some((wanted, block_size)) = self.wanted()? else { return Ok(Fill::End) };
-            if self.bad_spots >= BAD_SPOTS_MAX {
-                let why = "too many places before it could not be read";
-                return self.bad(wanted, why.to_owned());
-            }
-            match self.read(wanted, block_size, room) {
-                Ok(Some(bytes)) => {
-                    self.bad_spots = 0;
-                    self.reached = Some(wanted);
-                    return Ok(Fill::Block(bytes, Delivery::Block(wanted)));
-                }
-                Ok(None) => {}
-                Err(Trouble::Here(why)) => {
-                    self.bad_spots += 1;
-                    self.next = None;
-                    return self.bad(wanted, why);
-                }
-                Err(Trouble::Disturbed(error)) => {
-                    self.next = None;
-                    self.disturbances += 1;
-                    if self.disturbances > DISTURBANCES_MAX {
-                        return Err(self.station.failed(Some(self.volume))(error));
-                    }
-                    tracing::warn!(drive = self.station.name, %error, "disturbed, mounting again");
-                    mount(self.catalog, self.station, self.volume, self.desk)?;
-                }
-                Err(Trouble::Drive(error)) => {
-                    return Err(self.station.failed(Some(self.volume))(error));
-                }
-            }
-        }
+impl<'a> Course<'a> {
+    fn new(stops: OfLeg<'a>) -> Self {
+        Self { stops: stops.peekable(), reached: None }
     }
 
     /// The next block that is wanted and was not delivered, and the size of its like.
@@ -206,11 +167,67 @@ impl Reader<'_> {
         }
     }
 
+    /// Delivers an object.
+    fn good(&mut self, object: ObjectNumber, bytes: usize) -> Fill<Delivery> {
+        self.reached = Some(object);
+        Fill::Block(bytes, Delivery::Block(object))
+    }
+
     /// Gives up an object, and with it the rest of the member that it was wanted for.
     fn bad(&mut self, object: ObjectNumber, why: String) -> Result<Fill<Delivery>, JobError> {
         self.reached = Some(object);
         self.stops.next().transpose()?;
         Ok(Fill::Block(0, Delivery::Bad(object, why)))
+    }
+}
+
+/// The drive's side.
+struct Reader<'a> {
+    catalog: &'a Catalog,
+    station: &'a mut Station,
+    desk: &'a Desk,
+    volume: &'a Volume,
+    course: Course<'a>,
+    /// The object before which the tape stands, if that is known.
+    next: Option<ObjectNumber>,
+    bad_spots: u32,
+    disturbances: u32,
+}
+
+impl Reader<'_> {
+    /// Reads the next wanted block into `room`.
+    fn fill(&mut self, room: &mut [u8]) -> Result<Fill<Delivery>, JobError> {
+        loop {
+            let Some((wanted, block_size)) = self.course.wanted()? else { return Ok(Fill::End) };
+            if self.bad_spots >= BAD_SPOTS_MAX {
+                let why = "too many places before it could not be read";
+                return self.course.bad(wanted, why.to_owned());
+            }
+            match self.read(wanted, block_size, room) {
+                Ok(Some(bytes)) => {
+                    self.bad_spots = 0;
+                    return Ok(self.course.good(wanted, bytes));
+                }
+                Ok(None) => {}
+                Err(Trouble::Here(why)) => {
+                    self.bad_spots += 1;
+                    self.next = None;
+                    return self.course.bad(wanted, why);
+                }
+                Err(Trouble::Disturbed(error)) => {
+                    self.next = None;
+                    self.disturbances += 1;
+                    if self.disturbances > DISTURBANCES_MAX {
+                        return Err(self.station.failed(Some(self.volume))(error));
+                    }
+                    tracing::warn!(drive = self.station.name, %error, "disturbed, mounting again");
+                    mount(self.catalog, self.station, self.volume, self.desk)?;
+                }
+                Err(Trouble::Drive(error)) => {
+                    return Err(self.station.failed(Some(self.volume))(error));
+                }
+            }
+        }
     }
 
     /// Gets to an object and reads it; `None` when it was not reached yet.
