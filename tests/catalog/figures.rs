@@ -17,7 +17,10 @@ use tapevault::{
     digest::Digest,
     ident::SegmentId,
     item::{Item, Key, Kind, ObjectFacts, Posix, Token, Version},
-    volume::manifest::Entry,
+    volume::{
+        lines::{read_line, write_line},
+        manifest::Entry,
+    },
 };
 use tempfile::TempDir;
 
@@ -281,8 +284,7 @@ fn ingest(catalog: &Catalog, entries: &mut dyn Iterator<Item = Entry>) -> Vec<Se
         let taken = entries.take(usize::try_from(SEGMENT).unwrap());
         let count = taken
             .map(|entry| {
-                serde_json::to_writer(&mut lines, &entry).unwrap();
-                lines.push(b'\n');
+                write_line(&entry, &mut lines);
             })
             .count();
         if count == 0 {
@@ -293,14 +295,14 @@ fn ingest(catalog: &Catalog, entries: &mut dyn Iterator<Item = Entry>) -> Vec<Se
         let mut manifest = lines
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())
-            .map(|line| serde_json::from_slice::<Entry>(line).unwrap());
+            .map(|line| read_line(line).unwrap());
         catalog.add_segment(&segment, &mut manifest).unwrap();
         spent += clock.elapsed() - started;
         processor += processor_time() - begun;
         if segments.is_empty() {
             let started = clock.elapsed();
             let parsed = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-            assert_eq!(parsed.map(serde_json::from_slice::<Entry>).count(), count);
+            assert_eq!(parsed.map(read_line).count(), count);
             parsing = (clock.elapsed() - started) / u32::try_from(count).unwrap();
         }
         segments.push(segment.id);
