@@ -103,10 +103,9 @@ CREATE TABLE pack (
 CREATE UNIQUE INDEX pack_first ON pack (segment, first);
 CREATE INDEX pack_key ON pack (segment, source, first_key);
 
--- One row for each group of 64 members in a pack: the pack's number times 8, and the group.
-CREATE VIRTUAL TABLE trigram USING fts5 (
-    text, content = '', contentless_delete = 1, detail = 'none', tokenize = 'trigram case_sensitive 1'
-);
+-- Which groups of 64 members have a trigram in their keys: for stretches of up to 512 packs, lists
+-- of groups. `number` is the first pack's, times 2^24, and the first trigram on the page.
+CREATE TABLE trigram_page (number INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;
 
 -- The digests of a segment: sorted pairs of the first 32 bits and a bucket of 64 manifest lines.
 CREATE TABLE digest_page (

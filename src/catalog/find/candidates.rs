@@ -8,8 +8,9 @@ use crate::catalog::{
     Pattern, Query,
     find::{
         digests::{bucket_members, buckets},
+        index::{groups_with, stretch_from},
         search::Filter,
-        trigrams::required,
+        trigrams::{Trigram, required},
     },
     members::{GROUP, GROUP_BITS},
     store::Fault,
@@ -26,7 +27,7 @@ pub(super) struct Candidate {
 /// How candidates are found.
 pub(super) enum Plan {
     /// Groups that have all trigrams of the pattern.
-    Trigrams(String),
+    Trigrams(Vec<Trigram>),
     /// Packs that reach into a range of keys, its end not included; `None` without an end.
     Keys { from: Vec<u8>, to: Option<Vec<u8>> },
     /// Groups with a digest in a range of 32-bit prefixes, its end included.
@@ -60,7 +61,7 @@ impl Plan {
             }
         };
         match required(literals.iter().map(Vec::as_slice)) {
-            Some(expression) => Self::Trigrams(expression),
+            Some(trigrams) => Self::Trigrams(trigrams),
             None => Self::All,
         }
     }
@@ -73,21 +74,7 @@ impl Plan {
         visit: Visit<'_>,
     ) -> Result<ControlFlow<()>, Fault> {
         match self {
-            Self::Trigrams(expression) => {
-                let mut statement = connection.prepare_cached(
-                    "SELECT rowid FROM trigram WHERE trigram MATCH ?1 ORDER BY rowid",
-                )?;
-                let mut rows = statement.query([expression])?;
-                while let Some(row) = rows.next()? {
-                    let number: i64 = row.get(0)?;
-                    let group = usize::try_from(number & ((1 << GROUP_BITS) - 1)).expect("masked");
-                    let candidate = Candidate { pack: number >> GROUP_BITS, group: Some(group) };
-                    if visit(candidate)?.is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                }
-                Ok(ControlFlow::Continue(()))
-            }
+            Self::Trigrams(trigrams) => each_with(connection, trigrams.clone(), visit),
             Self::Keys { from, to } => each_in_range(connection, filter, (from, to), visit),
             Self::Digests { from, to } => each_digest(connection, filter, (*from, *to), visit),
             Self::All => {
@@ -103,6 +90,25 @@ impl Plan {
             }
         }
     }
+}
+
+fn each_with(
+    connection: &Connection,
+    mut trigrams: Vec<Trigram>,
+    visit: Visit<'_>,
+) -> Result<ControlFlow<()>, Fault> {
+    let mut next = stretch_from(connection, 0)?;
+    while let Some(stretch) = next {
+        for group in groups_with(connection, stretch, &mut trigrams)?.iter() {
+            let pack = stretch + i64::try_from(group >> GROUP_BITS).expect("few packs");
+            let group = Some(group & ((1 << GROUP_BITS) - 1));
+            if visit(Candidate { pack, group })?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        next = stretch_from(connection, stretch + 1)?;
+    }
+    Ok(ControlFlow::Continue(()))
 }
 
 /// The least key after all that begin with `prefix`.

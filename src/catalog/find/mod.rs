@@ -2,12 +2,15 @@
 
 mod candidates;
 mod digests;
+mod index;
 mod pattern;
+mod postings;
 mod search;
 mod trigrams;
 
 pub(in crate::catalog) use digests::Pairs;
-pub(in crate::catalog) use trigrams::GroupText;
+pub(in crate::catalog) use index::{forget, is_complete, store};
+pub(in crate::catalog) use postings::{Page, Stretch};
 
 pub use pattern::{BadPattern, DigestPrefix, Glob, Pattern};
 

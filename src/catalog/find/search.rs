@@ -42,6 +42,8 @@ impl Catalog {
     ) -> Result<(), CatalogError> {
         let mut search = self.search(query)?;
         self.store.read("search", |connection| {
+            // What is found is read as it was when the search began.
+            let _snapshot = connection.unchecked_transaction()?;
             let (plan, filter) = (Plan::of(query), Arc::clone(&search.filter));
             let flow = plan.each(connection, &filter, &mut |candidate| {
                 search.hits(connection, candidate, visit)
@@ -59,6 +61,7 @@ impl Catalog {
         let mut search = self.search(query)?;
         let mut count = 0;
         self.store.read("count", |connection| {
+            let _snapshot = connection.unchecked_transaction()?;
             let (plan, filter) = (Plan::of(query), Arc::clone(&search.filter));
             let flow = plan.each(connection, &filter, &mut |candidate| {
                 count += search.count(connection, candidate)?;

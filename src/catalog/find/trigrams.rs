@@ -1,118 +1,106 @@
-//! The text that the trigram index sees, and what a pattern asks of it.
+//! Trigrams: three bytes in a row of a key in lower case, which an index finds keys by.
 
-/// Invalid bytes and zeros, which the index does not take, become these private characters.
-const STAND_IN: u32 = 0xf700;
+/// A trigram that was met: its three bytes, the first highest.
+pub(super) type Trigram = u32;
+
+/// How many trigrams there can be.
+pub(super) const TRIGRAMS: u32 = 1 << 24;
 /// Trigrams that a search asks for; further ones narrow it no more.
-const ASKED: usize = 20;
+const ASKED: usize = 32;
+/// Trigrams of a group that are remembered as met.
+const SEEN: usize = 1 << SEEN_BITS;
+const SEEN_BITS: u32 = 11;
 
-/// Text for the index: lower case, character by character, every byte accounted for. The folding of
-/// a part of a text is a part of the folding of the text, but for broken characters at its ends.
-fn index_text(bytes: &[u8], to: &mut String) {
-    if bytes.is_ascii() && !bytes.contains(&0) {
-        let text = std::str::from_utf8(bytes).expect("ASCII");
-        to.extend(text.chars().map(|c| c.to_ascii_lowercase()));
-        return;
-    }
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '\0' => to.push(stand_in(0)),
-                c => to.extend(c.to_lowercase()),
-            }
-        }
-        to.extend(chunk.invalid().iter().map(|byte| stand_in(*byte)));
-    }
-}
-
-fn stand_in(byte: u8) -> char {
-    char::from_u32(STAND_IN + u32::from(byte)).expect("in the private use area")
-}
-
-/// Upper case turned to lower, character by character; what is not UTF-8 stays.
+/// Upper case turned to lower, character by character; what is not UTF-8 stays. The folding of a
+/// part of a text is a part of the folding of the text, but for broken characters at its ends.
 pub(in crate::catalog) fn fold(bytes: &[u8]) -> Vec<u8> {
-    if bytes.is_ascii() {
-        return bytes.to_ascii_lowercase();
-    }
     let mut folded = Vec::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars().flat_map(char::to_lowercase) {
-            folded.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
-        }
-        folded.extend_from_slice(chunk.invalid());
-    }
+    fold_into(bytes, &mut folded);
     folded
 }
 
-/// The text of one group: of each key only what makes trigrams that the key before did not.
-#[derive(Debug, Default)]
-pub(in crate::catalog) struct GroupText {
-    text: String,
-    before: String,
-    key: String,
+fn fold_into(bytes: &[u8], to: &mut Vec<u8>) {
+    if bytes.is_ascii() {
+        let from = to.len();
+        to.extend_from_slice(bytes);
+        to[from..].make_ascii_lowercase();
+        return;
+    }
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars().flat_map(char::to_lowercase) {
+            to.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+        to.extend_from_slice(chunk.invalid());
+    }
 }
 
-impl GroupText {
-    pub(in crate::catalog) fn clear(&mut self) {
-        self.text.clear();
+fn trigram(three: &[u8]) -> Trigram {
+    u32::from(three[0]) << 16 | u32::from(three[1]) << 8 | u32::from(three[2])
+}
+
+/// Finds the trigrams of the keys of one group after another.
+#[derive(Debug)]
+pub(super) struct Scanner {
+    before: Vec<u8>,
+    key: Vec<u8>,
+    /// For each of some hashes, which trigram was met last, and in which group.
+    seen: Vec<(u32, Trigram)>,
+    group: u32,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self { before: Vec::new(), key: Vec::new(), seen: vec![(0, 0); SEEN], group: 0 }
+    }
+}
+
+impl Scanner {
+    /// Forgets the keys so far: another group begins.
+    pub(super) fn begin_group(&mut self) {
         self.before.clear();
+        self.group = self.group.wrapping_add(1);
+        if self.group == 0 {
+            self.seen.fill((0, 0));
+            self.group = 1;
+        }
     }
 
-    pub(in crate::catalog) fn push(&mut self, key: &[u8]) {
+    /// Visits the trigrams of the group's next key that no key of the group had before, and few
+    /// that one had.
+    pub(super) fn scan(&mut self, key: &[u8], visit: &mut dyn FnMut(Trigram)) {
         self.key.clear();
-        index_text(key, &mut self.key);
-        let (before, key) = (self.before.as_bytes(), self.key.as_bytes());
-        let mut from = before.iter().zip(key).take_while(|(a, b)| a == b).count();
-        if from < key.len() {
-            // Back to the character's beginning, and over two more, which the new trigrams need.
-            let mut back = 3;
-            while from > 0 && back > 0 {
-                if self.key.is_char_boundary(from) {
-                    back -= 1;
-                    if back == 0 {
-                        break;
-                    }
-                }
-                from -= 1;
+        fold_into(key, &mut self.key);
+        let shared = self.before.iter().zip(&self.key).take_while(|(a, b)| a == b).count();
+        // The two bytes before begin trigrams that are new.
+        for three in self.key[shared.saturating_sub(2)..].windows(3) {
+            let trigram = trigram(three);
+            let hash = trigram.wrapping_mul(0x9e37_79b1) >> (u32::BITS - SEEN_BITS);
+            let seen = &mut self.seen[usize::try_from(hash).expect("few bits")];
+            if *seen != (self.group, trigram) {
+                *seen = (self.group, trigram);
+                visit(trigram);
             }
-            while !self.key.is_char_boundary(from) {
-                from -= 1;
-            }
-            self.text.push_str(&self.key[from..]);
-            self.text.push('\n');
         }
         std::mem::swap(&mut self.before, &mut self.key);
     }
-
-    pub(in crate::catalog) fn text(&self) -> &str {
-        &self.text
-    }
 }
 
-/// The expression that every group with a key that contains `literals` matches; `None` when they
-/// have no three characters in a row, so that every group may.
-pub(in crate::catalog) fn required<'a>(literals: impl Iterator<Item = &'a [u8]>) -> Option<String> {
-    let mut trigrams: Vec<[char; 3]> = Vec::new();
+/// The trigrams that every key that contains `literals` has; `None` when they have no three bytes
+/// in a row, so that every key may contain them.
+pub(super) fn required<'a>(literals: impl Iterator<Item = &'a [u8]>) -> Option<Vec<Trigram>> {
+    let mut trigrams: Vec<Trigram> = Vec::new();
     for literal in literals {
         // Broken characters at the ends of a literal may be whole ones in the key.
         for chunk in literal.utf8_chunks() {
-            let mut text = String::new();
-            index_text(chunk.valid().as_bytes(), &mut text);
-            let characters: Vec<char> = text.chars().collect();
-            trigrams.extend(characters.windows(3).map(|three| [three[0], three[1], three[2]]));
+            trigrams.extend(fold(chunk.valid().as_bytes()).windows(3).map(trigram));
         }
     }
     trigrams.sort_unstable();
     trigrams.dedup();
-    if trigrams.is_empty() {
-        return None;
-    }
     // Spread over the alphabet, so that what is left out resembles what is asked.
-    let step = trigrams.len().div_ceil(ASKED);
-    let quoted = trigrams.iter().step_by(step).map(|three| {
-        let text: String = three.iter().collect();
-        format!("\"{}\"", text.replace('"', "\"\""))
-    });
-    Some(quoted.collect::<Vec<_>>().join(" AND "))
+    let step = trigrams.len().div_ceil(ASKED).max(1);
+    let asked: Vec<Trigram> = trigrams.into_iter().step_by(step).collect();
+    (!asked.is_empty()).then_some(asked)
 }
 
 #[cfg(test)]
@@ -121,14 +109,9 @@ mod tests {
 
     use super::*;
 
-    fn trigrams(text: &str) -> HashSet<String> {
-        let characters: Vec<char> = text.chars().collect();
-        characters.windows(3).map(|three| three.iter().collect()).collect()
-    }
-
     #[test]
     fn a_group_has_every_trigram_of_every_key() {
-        let keys: [&[u8]; 9] = [
+        let keys: [&[u8]; 10] = [
             b"a",
             b"a/b/c.txt",
             b"a/b/c.txt",
@@ -136,28 +119,34 @@ mod tests {
             b"a/b/dx",
             "a/b/\u{e9}t\u{e9}".as_bytes(),
             "a/b/\u{e8}t\u{e9}\u{1f600}z".as_bytes(),
+            "a/b/\u{c8}t\u{c9}\u{1f600}y".as_bytes(),
             b"a/b/\xff\xfe\0x",
             b"QUITE/Else",
         ];
-        let mut group = GroupText::default();
-        keys.iter().for_each(|key| group.push(key));
-        let has = trigrams(group.text());
-        for key in keys {
-            let mut text = String::new();
-            index_text(key, &mut text);
-            for trigram in trigrams(&text) {
-                assert!(has.contains(&trigram), "{trigram:?} of {key:?} in {:?}", group.text());
-            }
+        let mut scanner = Scanner::default();
+        // What a group before had is new again.
+        for _ in 0..2 {
+            scanner.begin_group();
+            let mut has = HashSet::new();
+            keys.iter().for_each(|key| scanner.scan(key, &mut |trigram| _ = has.insert(trigram)));
+            let wanted: HashSet<_> = keys
+                .iter()
+                .flat_map(|key| fold(key).windows(3).map(trigram).collect::<Vec<_>>())
+                .collect();
+            assert_eq!(has, wanted);
         }
     }
 
     #[test]
     fn patterns_ask_for_their_trigrams() {
         let ask = |text: &[u8]| required(std::iter::once(text));
+        let trigrams = |texts: &[&[u8]]| Some(texts.iter().map(|text| trigram(text)).collect());
         assert_eq!(ask(b"ab"), None);
-        assert_eq!(ask(b"aBc").as_deref(), Some("\"abc\""));
-        assert_eq!(ask(b"a\"b").as_deref(), Some("\"a\"\"b\""));
-        assert_eq!(ask(b"\xa9abcd\xc3").as_deref(), Some("\"abc\" AND \"bcd\""));
-        assert_eq!(ask(b"a\0b").as_deref(), Some("\"a\u{f700}b\""));
+        assert_eq!(ask(b"aBc"), trigrams(&[b"abc"]));
+        assert_eq!(ask(b"\xa9abcd\xc3"), trigrams(&[b"abc", b"bcd"]));
+        assert_eq!(ask(b"a\0b"), trigrams(&[b"a\0b"]));
+        assert_eq!(ask("\u{c9}A".as_bytes()), trigrams(&[b"\xc3\xa9a"]));
+        let long: Vec<u8> = (0..=255).collect();
+        assert!((17..=32).contains(&ask(&long).unwrap().len()));
     }
 }

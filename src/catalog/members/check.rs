@@ -6,10 +6,7 @@ use rusqlite::Connection;
 
 use crate::{
     catalog::{
-        Catalog, CatalogError,
-        members::{GROUP, read::load_pack},
-        runs,
-        state::uuid,
+        Catalog, CatalogError, find::is_complete, members::read::load_pack, runs, state::uuid,
         store::Fault,
     },
     ident::{RunId, SegmentId},
@@ -44,12 +41,10 @@ pub enum Flaw {
         /// What is wrong.
         what: String,
     },
-    /// The index by text does not have a row for each group of members.
+    /// The index by text is not what the keys of a segment ask for.
     Index {
-        /// Rows that there are.
-        rows: u64,
-        /// Rows that there have to be.
-        groups: u64,
+        /// The segment.
+        segment: SegmentId,
     },
 }
 
@@ -62,8 +57,8 @@ impl fmt::Display for Flaw {
             }
             Self::Members { segment, what } => write!(f, "members of segment {segment}: {what}"),
             Self::Run { run, what } => write!(f, "run {run}: {what}"),
-            Self::Index { rows, groups } => {
-                write!(f, "the index by text has {rows} rows for {groups} groups of members")
+            Self::Index { segment } => {
+                write!(f, "the index by text does not agree with the keys of segment {segment}")
             }
         }
     }
@@ -90,16 +85,26 @@ impl Catalog {
             let found = self.store.read("check members", |connection| {
                 check_members(connection, number, members.cast_unsigned())
             });
-            let what = match found {
-                Ok(None) => continue,
-                Ok(Some(what)) => what,
-                Err(CatalogError::Corrupt { cause, .. }) => cause.to_string(),
-                Err(error) => return Err(error),
-            };
-            flaws.push(Flaw::Members { segment, what });
+            if let Some(what) = words_of(found)? {
+                flaws.push(Flaw::Members { segment, what });
+            }
+            let complete = self.store.read("check the index by text", |connection| {
+                Ok((!is_complete(connection, number)?).then(String::new))
+            });
+            if words_of(complete)?.is_some() {
+                flaws.push(Flaw::Index { segment });
+            }
         }
         self.store.read("check runs", |connection| check_runs(connection, &mut flaws))?;
         Ok(flaws)
+    }
+}
+
+/// What a check found, where bytes that do not decode are a finding.
+fn words_of(found: Result<Option<String>, CatalogError>) -> Result<Option<String>, CatalogError> {
+    match found {
+        Err(CatalogError::Corrupt { cause, .. }) => Ok(Some(cause.to_string())),
+        found => found,
     }
 }
 
@@ -115,16 +120,6 @@ fn check_database(connection: &Connection, flaws: &mut Vec<Flaw>) -> Result<(), 
     for row in statement.query_map([], |row| Ok((row.get(0)?, row.get(2)?)))? {
         let (table, parent) = row?;
         flaws.push(Flaw::Dangling { table, parent });
-    }
-    let groups = i64::try_from(GROUP).expect("a group is small");
-    let (rows, groups): (i64, i64) = connection.query_row(
-        "SELECT (SELECT count(*) FROM trigram_docsize),
-         (SELECT ifnull(sum((members + ?1 - 1) / ?1), 0) FROM pack)",
-        [groups],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
-    if rows != groups {
-        flaws.push(Flaw::Index { rows: rows.cast_unsigned(), groups: groups.cast_unsigned() });
     }
     Ok(())
 }

@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use crate::{
     catalog::{
         Catalog, CatalogError, Segment,
-        find::{GroupText, Pairs},
-        members::{GROUP, GROUP_BITS, PACK, pack},
+        find::{Page, Pairs, Stretch, forget, store},
+        members::{PACK, pack},
         state::{note_time, segment_number, segments},
         store::Fault,
     },
@@ -38,6 +38,8 @@ pub(in crate::catalog) fn name_source(
         return Ok(number);
     }
     transaction.execute("INSERT INTO source (name) VALUES (?1)", [source.as_str()])?;
+    // One more than that of the pack before, as the index takes for granted: nothing else inserts
+    // packs in this transaction, and numbers are not used twice.
     Ok(transaction.last_insert_rowid())
 }
 
@@ -106,16 +108,15 @@ impl Catalog {
 
 /// Removes the members of a segment and all that finds them.
 fn drop_members(transaction: &Transaction<'_>, segment: i64) -> Result<(), Fault> {
-    let mut packs =
-        transaction.prepare_cached("SELECT number, members FROM pack WHERE segment = ?1")?;
-    let mut forget = transaction.prepare_cached("DELETE FROM trigram WHERE rowid = ?1")?;
-    let mut rows = packs.query([segment])?;
-    while let Some(row) = rows.next()? {
-        let (pack, members): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let groups = members.cast_unsigned().div_ceil(GROUP as u64).cast_signed();
-        for group in 0..groups {
-            forget.execute([(pack << GROUP_BITS) + group])?;
-        }
+    // The packs of a segment were stored in one transaction, so no other's are among them.
+    let packs: Option<(i64, i64)> = transaction
+        .prepare_cached(
+            "SELECT min(number), max(number) FROM pack WHERE segment = ?1 HAVING count(*) > 0",
+        )?
+        .query_row([segment], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    if let Some(packs) = packs {
+        forget(transaction, packs)?;
     }
     for statement in
         ["DELETE FROM pack WHERE segment = ?1", "DELETE FROM digest_page WHERE segment = ?1"]
@@ -126,11 +127,16 @@ fn drop_members(transaction: &Transaction<'_>, segment: i64) -> Result<(), Fault
 }
 
 /// What the threads hand on.
-enum Batch<T> {
+enum Batch<T, E> {
     Some(T),
     /// The manifest has come to its end, and was good.
-    End,
+    End(E),
 }
+
+/// Entries for one pack.
+type Raw = Batch<Vec<Entry>, ()>;
+/// A pack; at the end, the index of the last stretch.
+type Ready = Batch<Box<Packed>, Vec<Page>>;
 
 /// A pack with all that finds it.
 struct Packed {
@@ -140,17 +146,14 @@ struct Packed {
     seconds: (i64, i64),
     sizes: (u64, u64),
     encoded: pack::Encoded,
-    /// The text of each group.
-    texts: Vec<String>,
     digests: Vec<(u32, Digest)>,
+    /// The index of the stretch that this pack ends, if it ends one.
+    index: Option<Vec<Page>>,
 }
 
 /// Reads the manifest and hands on entries for one pack at a time. Returns early when nobody takes
 /// them: the other side says why.
-fn gather(
-    entries: &mut dyn Iterator<Item = Entry>,
-    to: &Sender<Batch<Vec<Entry>>>,
-) -> Result<(), Fault> {
+fn gather(entries: &mut dyn Iterator<Item = Entry>, to: &Sender<Raw>) -> Result<(), Fault> {
     let mut pending: Vec<Entry> = Vec::with_capacity(PACK);
     for entry in entries {
         if let Some(last) = pending.last() {
@@ -170,16 +173,16 @@ fn gather(
     if !pending.is_empty() && to.send(Batch::Some(pending)).is_err() {
         return Ok(());
     }
-    drop(to.send(Batch::End));
+    drop(to.send(Batch::End(())));
     Ok(())
 }
 
-fn pack_all(from: &Receiver<Batch<Vec<Entry>>>, to: &Sender<Batch<Box<Packed>>>) {
-    let mut text = GroupText::default();
+fn pack_all(from: &Receiver<Raw>, to: &Sender<Ready>) {
+    let mut stretch = Stretch::default();
     for batch in from {
         let packed = match batch {
-            Batch::Some(entries) => Batch::Some(Box::new(pack_one(&entries, &mut text))),
-            Batch::End => Batch::End,
+            Batch::Some(entries) => Batch::Some(Box::new(pack_one(&entries, &mut stretch))),
+            Batch::End(()) => Batch::End(stretch.finish()),
         };
         if to.send(packed).is_err() {
             return;
@@ -187,18 +190,14 @@ fn pack_all(from: &Receiver<Batch<Vec<Entry>>>, to: &Sender<Batch<Box<Packed>>>)
     }
 }
 
-fn pack_one(entries: &[Entry], text: &mut GroupText) -> Packed {
+fn pack_one(entries: &[Entry], stretch: &mut Stretch) -> Packed {
     let bounds = |values: &mut dyn Iterator<Item = i64>| {
         values
             .fold((i64::MAX, i64::MIN), |(least, most), value| (least.min(value), most.max(value)))
     };
     let sizes = entries.iter().map(|entry| entry.item.size);
     let sizes = sizes.fold((u64::MAX, 0), |(least, most), size| (least.min(size), most.max(size)));
-    let texts = entries.chunks(GROUP).map(|group| {
-        text.clear();
-        group.iter().for_each(|entry| text.push(&entry.item.key.0));
-        text.text().to_owned()
-    });
+    stretch.push(entries.iter().map(|entry| &*entry.item.key.0));
     let digests = (0..).zip(entries).filter_map(|(at, entry)| Some((at, entry.digest?)));
     Packed {
         source: entries[0].source.clone(),
@@ -207,8 +206,8 @@ fn pack_one(entries: &[Entry], text: &mut GroupText) -> Packed {
         seconds: bounds(&mut entries.iter().map(|entry| entry.item.modified.parts().0)),
         sizes,
         encoded: pack::encode(entries),
-        texts: texts.collect(),
         digests: digests.collect(),
+        index: stretch.is_full().then(|| stretch.finish()),
     }
 }
 
@@ -216,7 +215,7 @@ fn pack_one(entries: &[Entry], text: &mut GroupText) -> Packed {
 fn insert(
     connection: &mut Connection,
     segment: &Segment,
-    from: &Receiver<Batch<Box<Packed>>>,
+    from: &Receiver<Ready>,
 ) -> Result<(), Fault> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let (number, listed) = segments::store(&transaction, segment)?;
@@ -225,13 +224,25 @@ fn insert(
     }
     let mut members = 0_u32;
     let mut pairs = Pairs::default();
+    // The first pack of the stretch that is not complete.
+    let mut stretch = None;
     loop {
         match from.recv() {
             // The reading side gave up, and says why.
             Err(_) => return Ok(()),
-            Ok(Batch::End) => break,
+            Ok(Batch::End(index)) => {
+                if let Some(stretch) = stretch {
+                    store(&transaction, stretch, &index)?;
+                }
+                break;
+            }
             Ok(Batch::Some(pack)) => {
-                insert_pack(&transaction, (number, members), &pack)?;
+                let inserted = insert_pack(&transaction, (number, members), &pack)?;
+                let first = *stretch.get_or_insert(inserted);
+                if let Some(index) = &pack.index {
+                    store(&transaction, first, index)?;
+                    stretch = None;
+                }
                 for (at, digest) in &pack.digests {
                     pairs.push(members + at, digest);
                 }
@@ -262,7 +273,7 @@ fn insert_pack(
     transaction: &Transaction<'_>,
     (segment, first): (i64, u32),
     pack: &Packed,
-) -> Result<(), Fault> {
+) -> Result<i64, Fault> {
     transaction
         .prepare_cached(
             "INSERT INTO pack (segment, source, first, members, oldest, newest, smallest, largest,
@@ -281,13 +292,9 @@ fn insert_pack(
             pack.encoded.keys,
             pack.encoded.facts,
         ])?;
-    let number = transaction.last_insert_rowid();
-    let mut statement =
-        transaction.prepare_cached("INSERT INTO trigram (rowid, text) VALUES (?1, ?2)")?;
-    for (group, text) in (0_i64..).zip(&pack.texts) {
-        statement.execute(((number << GROUP_BITS) + group, text))?;
-    }
-    Ok(())
+    // One more than that of the pack before, as the index takes for granted: nothing else inserts
+    // packs in this transaction, and numbers are not used twice.
+    Ok(transaction.last_insert_rowid())
 }
 
 /// A size as the bounds of a pack hold it: beyond 63 bits all are alike.

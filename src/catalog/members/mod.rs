@@ -22,7 +22,7 @@ pub(in crate::catalog) use read::damaged;
 /// Members in one pack. Larger ones save 2 bytes a member and cost every hit of a scattered search
 /// the time to unpack them.
 pub(in crate::catalog) const PACK: usize = 512;
-/// A row of the trigram index is the number of a pack, these many bits to the left, and a group.
+/// The index by trigram numbers groups by the pack, these many bits to the left, and its group.
 pub(in crate::catalog) const GROUP_BITS: u32 = 3;
 
 const _: () = assert!(PACK == GROUP << GROUP_BITS);
