@@ -74,6 +74,13 @@ impl Timestamp {
 
     /// Whole seconds after 1970, rounded towards the past, and the nanoseconds beyond.
     pub fn parts(self) -> (i64, u32) {
+        if let Ok(near) = i64::try_from(self.0) {
+            let nanoseconds = near.rem_euclid(1_000_000_000);
+            return (
+                near.div_euclid(1_000_000_000),
+                u32::try_from(nanoseconds).expect("below a thousand million"),
+            );
+        }
         let seconds = self.0.div_euclid(1_000_000_000);
         let nanoseconds = self.0.rem_euclid(1_000_000_000);
         (
@@ -114,8 +121,93 @@ impl Timestamp {
     }
 }
 
+/// Days before 1 March of the year 0, from which on dates are counted, to 1970.
+const EPOCH: i64 = 719_468;
+/// Days in 400 years, after which the calendar repeats.
+const ERA: i64 = 146_097;
+
+/// Days from 1970 to a date. Years are taken to begin in March, so that the leap day comes last.
+fn days_of((year, month, day): (i64, i64, i64)) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    year.div_euclid(400) * ERA + of_era * 365 + of_era / 4 - of_era / 100 + of_year - EPOCH
+}
+
+/// The date so many days after 1970: year, month, day.
+fn date_of(days: i64) -> (i64, i64, i64) {
+    let (era, of_era) = ((days + EPOCH).div_euclid(ERA), (days + EPOCH).rem_euclid(ERA));
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let (month, late) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year + late, month, day)
+}
+
+/// Reads the form that moments are written in; `None` for any other, also for good ones. Manifests
+/// have millions of them.
+fn read_written(text: &str) -> Option<Timestamp> {
+    let (head, fraction) = text.strip_suffix('Z')?.as_bytes().split_at_checked(19)?;
+    for (at, mark) in [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')] {
+        if head[at] != mark {
+            return None;
+        }
+    }
+    let number = |digits: &[u8]| {
+        digits.iter().try_fold(0, |number, digit| {
+            digit.is_ascii_digit().then(|| number * 10 + i64::from(digit - b'0'))
+        })
+    };
+    let date = (number(&head[..4])?, number(&head[5..7])?, number(&head[8..10])?);
+    let (hour, minute, second) =
+        (number(&head[11..13])?, number(&head[14..16])?, number(&head[17..])?);
+    let days = days_of(date);
+    if hour > 23 || minute > 59 || second > 59 || date_of(days) != date {
+        return None;
+    }
+    let nanoseconds = match fraction {
+        [] => 0,
+        [b'.', digits @ ..] if (1..=9).contains(&digits.len()) => {
+            digits.iter().chain(&[b'0'; 8]).take(9).try_fold(0_u32, |number, digit| {
+                digit.is_ascii_digit().then(|| number * 10 + u32::from(digit - b'0'))
+            })?
+        }
+        _ => return None,
+    };
+    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
+    Some(Timestamp::from_parts(seconds, nanoseconds))
+}
+
+/// Puts the digits of a number at the end of `to`, zeros before them.
+fn put_digits(to: &mut [u8], mut number: i64) {
+    for place in to.iter_mut().rev() {
+        *place = b"0123456789"[usize::try_from(number % 10).expect("not negative")];
+        number /= 10;
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Ok(near) = i64::try_from(self.0) {
+            // From 1677 to 2262.
+            let mut text = *b"0000-00-00T00:00:00.000000000Z";
+            let second = near.div_euclid(1_000_000_000);
+            let (year, month, day) = date_of(second.div_euclid(86_400));
+            let of_day = second.rem_euclid(86_400);
+            put_digits(&mut text[..4], year);
+            put_digits(&mut text[5..7], month);
+            put_digits(&mut text[8..10], day);
+            put_digits(&mut text[11..13], of_day / 3_600);
+            put_digits(&mut text[14..16], of_day / 60 % 60);
+            put_digits(&mut text[17..19], of_day % 60);
+            put_digits(&mut text[20..29], near.rem_euclid(1_000_000_000));
+            let zeros = text[20..29].iter().rev().take_while(|digit| **digit == b'0').count();
+            // Without any decimals the point goes, too.
+            let end = if zeros == 9 { 19 } else { 29 - zeros };
+            text[end] = b'Z';
+            return f.pad(std::str::from_utf8(&text[..=end]).expect("ASCII"));
+        }
         match jiff::Timestamp::from_nanosecond(self.0) {
             Ok(timestamp) => f.pad(&timestamp.to_string()),
             // Beyond the year 9999: seconds, so that nothing is lost.
@@ -129,6 +221,9 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, NotATimestamp> {
         let error = || NotATimestamp { text: text.to_owned() };
+        if let Some(moment) = read_written(text) {
+            return Ok(moment);
+        }
         let trimmed = text.trim();
         if let Some(raw) = trimmed.strip_prefix('@') {
             let (seconds, nanoseconds) = raw.split_once('.').ok_or_else(error)?;
@@ -249,6 +344,39 @@ mod tests {
             assert_eq!(Timestamp::from_parts(seconds, rest), timestamp);
         }
         assert_eq!(Timestamp(0).to_string(), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn moments_are_written_and_read_as_others_do() {
+        let day = 86_400 * 1_000_000_000;
+        // Every few days from 1677 to 2262, at every kind of fraction.
+        for (step, days) in (-106_751..106_751).step_by(7).enumerate() {
+            let fraction = 10_i128.pow(u32::try_from(step % 14).unwrap());
+            let timestamp = Timestamp(i128::from(days) * day + fraction);
+            let other = jiff::Timestamp::from_nanosecond(timestamp.0).unwrap().to_string();
+            assert_eq!(timestamp.to_string(), other);
+            assert_eq!(read_written(&other), Some(timestamp));
+        }
+        for text in [
+            "2024-02-30T00:00:00Z",
+            "2023-02-29T00:00:00Z",
+            "2023-00-10T00:00:00Z",
+            "2023-13-10T00:00:00Z",
+            "2023-01-00T00:00:00Z",
+            "2023-01-01T24:00:00Z",
+            "2023-01-01T00:60:00Z",
+        ] {
+            assert!(text.parse::<Timestamp>().is_err(), "{text}");
+        }
+        for text in
+            ["2023-01-01T00:00:00.Z", "2023-01-01T00:00:00.1234567890Z", "+023-01-01T00:00:00Z"]
+        {
+            assert_eq!(read_written(text), None, "{text}");
+        }
+        assert_eq!(
+            "2024-02-29T01:00:00+01:00".parse::<Timestamp>().unwrap().to_string(),
+            "2024-02-29T00:00:00Z"
+        );
     }
 
     #[test]

@@ -47,6 +47,17 @@ impl Digest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
+    /// Its 64 lower-case hexadecimal digits.
+    pub fn hex(&self) -> [u8; 64] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        text
+    }
+
     /// The digest that a plain hasher arrived at.
     pub fn from_hasher(hasher: &blake3::Hasher) -> Self {
         Self(*hasher.finalize().as_bytes())
@@ -145,9 +156,21 @@ fn subtree(values: &[ChainingValue]) -> hazmat::ChainingValue {
     )
 }
 
+/// What each byte stands for as a hexadecimal digit of either case; 255 when it is none.
+const VALUES: [u8; 256] = {
+    let mut values = [u8::MAX; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        values[b"0123456789abcdef"[digit as usize] as usize] = digit;
+        values[b"0123456789ABCDEF"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    values
+};
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&blake3::Hash::from_bytes(self.0).to_hex())
+        f.write_str(std::str::from_utf8(&self.hex()).expect("ASCII"))
     }
 }
 
@@ -161,7 +184,15 @@ impl FromStr for Digest {
     type Err = NotADigest;
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
-        blake3::Hash::from_hex(text).map(|hash| Self(*hash.as_bytes())).map_err(|_| NotADigest)
+        let text: &[u8; 64] = text.as_bytes().try_into().map_err(|_| NotADigest)?;
+        let mut bytes = [0; 32];
+        let mut seen = 0;
+        for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+            let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+            seen |= high | low;
+            *byte = high << 4 | low & 15;
+        }
+        if seen < 16 { Ok(Self(bytes)) } else { Err(NotADigest) }
     }
 }
 
@@ -220,6 +251,10 @@ mod tests {
     fn digests_read_back() {
         let digest = Digest::of(b"tape");
         assert_eq!(digest.to_string().parse(), Ok(digest));
-        assert_eq!("abc".parse::<Digest>(), Err(NotADigest));
+        assert_eq!(digest.to_string(), blake3::hash(b"tape").to_hex().as_str());
+        assert_eq!(digest.to_string().to_uppercase().parse(), Ok(digest));
+        for bad in ["abc", &"g".repeat(64), &"\u{e9}".repeat(32), &"0".repeat(65)] {
+            assert_eq!(bad.parse::<Digest>(), Err(NotADigest));
+        }
     }
 }

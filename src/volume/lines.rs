@@ -64,7 +64,7 @@ pub fn write_line(entry: &Entry, out: &mut Vec<u8>) {
     if let Some(digest) = &entry.digest {
         label(out, "digest");
         out.push(b'"');
-        out.extend_from_slice(blake3::Hash::from_bytes(digest.0).to_hex().as_bytes());
+        out.extend_from_slice(&digest.hex());
         out.push(b'"');
     }
     if let Some(part) = &entry.part {
