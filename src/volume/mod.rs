@@ -2,7 +2,6 @@
 
 pub mod index;
 pub mod label;
-mod line;
 pub mod lines;
 pub mod manifest;
 pub mod member;

@@ -1,15 +1,14 @@
 //! Writes and reads manifests: plain JSON, one entry a line, sorted by [`Entry::order`].
 
+mod line;
+
 use std::io::{self, BufRead, Read};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
 use crate::clock::Timestamp;
 use crate::item::{Extent, Item, Key, Kind, Posix};
-use crate::volume::{
-    line::{self, Line},
-    manifest::Entry,
-};
+use crate::volume::{lines::line::Line, manifest::Entry};
 
 /// The longest line, in bytes.
 const LINE_MAX: u64 = 256 << 20;
