@@ -1,5 +1,6 @@
 //! Writes and reads manifests: plain JSON, one entry a line, sorted by [`Entry::order`].
 
+mod canonical;
 mod line;
 
 use std::io::{self, BufRead, Read};
@@ -251,7 +252,10 @@ fn key_object(out: &mut Vec<u8>, name: &str, object: &Key) {
 ///
 /// When it is not an entry.
 pub fn read_line(bytes: &[u8]) -> Result<Entry, serde_json::Error> {
-    serde_json::from_slice::<Line<'_>>(bytes).and_then(line::entry)
+    match canonical::read(bytes) {
+        Some(entry) => Ok(entry),
+        None => serde_json::from_slice::<Line<'_>>(bytes).and_then(line::entry),
+    }
 }
 
 /// Reads a manifest, entry after entry, and checks that they ascend.
@@ -433,6 +437,8 @@ mod tests {
             write_line(&entry, &mut line);
             prop_assert_eq!(line.iter().filter(|&&b| b == b'\n').count(), 1);
             prop_assert_eq!(&read_line(&line).unwrap(), &entry);
+            let parsed = serde_json::from_slice::<Line<'_>>(&line).and_then(line::entry).unwrap();
+            prop_assert_eq!(&parsed, &entry);
             // The types' own form is the same.
             let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
             prop_assert_eq!(&serde_json::to_value(&entry).unwrap(), &value);
