@@ -107,7 +107,8 @@ pub struct Item {
     /// What an object store knows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Box<ObjectFacts>>,
-    /// Where a sparse file has data, ascending and apart; `None` when it has no holes.
+    /// Where a sparse file has data, ascending and apart; `None` when it has no holes. With a part
+    /// of the item, where that has data, from its own beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extents: Option<Vec<Extent>>,
 }

@@ -261,12 +261,32 @@ fn holes_stay_holes() {
     assert_eq!(extents[1], Extent { offset: (20 << 20) - 4096, length: 4096 });
     assert!(sparse.data == fs::read(tree.path().join("sparse")).unwrap());
     assert_eq!(all[&b"void"[..]].item.extents, Some(vec![]));
-    // More data than one part takes: parted, with the holes as zeros.
+    // More data than one part takes: parted, and the holes of the parts stay holes.
     let sink = Memory { part_bytes: 1 << 20, ..Memory::default() };
     file.write_all_at(&content(2 << 20), 30 << 20).unwrap();
     fetch(&source, &sink, &list(&source, &sink)[1..2]).unwrap();
-    let parts = sink.delivered.lock().unwrap().len();
-    assert_eq!(parts, 40);
+    let mut parts = sink.delivered.lock().unwrap().clone();
+    parts.sort_by_key(|delivered| delivered.part.unwrap().number);
+    let spans: Vec<(u64, Option<usize>)> = parts
+        .iter()
+        .map(|one| (one.part.unwrap().offset >> 20, one.item.extents.as_ref().map(Vec::len)))
+        .collect();
+    // The last part begins where the data before it would be more than 1 MiB.
+    assert_eq!(spans, [(0, Some(2)), (30, None), (31, Some(1))]);
+    let whole: Vec<u8> = parts.into_iter().flat_map(|part| part.data).collect();
+    assert!(whole == fs::read(tree.path().join("sparse")).unwrap());
+    // A second delivery is cut in the same way.
+    let part = Part { number: 1, of: 3, offset: 0, length: 30 << 20 };
+    let held = Mutex::new(vec![HeldPart { part, running: String::new() }]);
+    let sink = Memory { part_bytes: 1 << 20, held, ..Memory::default() };
+    fetch(&source, &sink, &list(&source, &sink)[1..2]).unwrap();
+    assert_eq!(sink.delivered.lock().unwrap().len(), 2);
+    // Nothing but a hole, and more of it than can be digested.
+    let huge = File::create(tree.path().join("void")).unwrap();
+    if huge.set_len(65 << 40).is_ok() {
+        fetch(&source, &sink, &list(&source, &sink)[2..3]).unwrap();
+        assert_eq!(sink.findings(), [("void".to_owned(), Problem::Unsupported)]);
+    }
 }
 
 #[test]

@@ -18,9 +18,6 @@ use crate::destination::tree::{self, Place};
 use crate::destination::{DestinationError, Restored, install};
 use crate::item::{Item, LinkGroup};
 
-/// Zeros of at least this length, and so aligned, become holes when a file is written sparsely.
-const HOLE_BYTES: usize = 64 << 10;
-
 /// A file whose content is being written, under a temporary name. Removed when dropped.
 #[derive(Debug)]
 pub struct NewFile {
@@ -138,30 +135,6 @@ impl NewFile {
     pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DestinationError> {
         self.file.write_all_at(bytes, offset).map_err(|error| self.error("writing", &error))?;
         self.reached.fetch_max(offset + bytes.len() as u64, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// As [`Self::write_at`], but long runs of zeros become holes: for content whose holes are not
-    /// on record, such as parts of a sparse file.
-    ///
-    /// # Errors
-    ///
-    /// When there is no room, or the disk fails.
-    pub fn write_sparsely_at(&self, offset: u64, bytes: &[u8]) -> Result<(), DestinationError> {
-        // Aligned in the file, not in the bytes.
-        let step = HOLE_BYTES as u64;
-        let head = usize::try_from(offset.next_multiple_of(step) - offset)
-            .expect("less than a step")
-            .min(bytes.len());
-        self.write_at(offset, &bytes[..head])?;
-        for (piece, at) in
-            bytes[head..].chunks(HOLE_BYTES).zip((offset + head as u64..).step_by(HOLE_BYTES))
-        {
-            let is_zero = piece.len() == HOLE_BYTES && piece.iter().all(|byte| *byte == 0);
-            if !is_zero {
-                self.write_at(at, piece)?;
-            }
-        }
         Ok(())
     }
 

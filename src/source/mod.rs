@@ -53,7 +53,8 @@ pub struct Stop;
 /// Where a source puts the bytes of items. Called from many threads.
 pub trait Sink: Findings {
     /// How long a part is, in bytes, a multiple of [`crate::digest::RANGE`]. A longer item is
-    /// delivered as parts of this length (the last is shorter). Sparse items are never parted.
+    /// delivered as parts of this length (the last is shorter). A sparse one is cut at multiples of
+    /// [`crate::digest::RANGE`] so that each part has at most so many bytes of data.
     fn part_bytes(&self) -> u64;
 
     /// The parts of an item, in the state that its listing tells of, that stand already: an
@@ -73,7 +74,8 @@ pub trait Sink: Findings {
     fn put(&self, item: Item, data: &[u8]) -> Result<(), SinkError>;
 
     /// Claims room for an item, or for one part of it, whose bytes then come by
-    /// [`Claim::write_at`]. Waits while there is no room.
+    /// [`Claim::write_at`]. The extents of a sparse item are those of the part. Waits while there is
+    /// no room.
     ///
     /// # Errors
     ///

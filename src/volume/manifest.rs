@@ -1,6 +1,8 @@
 //! The manifest of a segment: one line of JSON a member, sorted. [`crate::volume::lines`] writes
 //! and reads it.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -75,5 +77,62 @@ impl Entry {
     pub fn order(&self) -> (&SourceName, &Key, &Version, u32) {
         let part = self.part.map_or(0, |part| part.number);
         (&self.source, &self.item.key, &self.item.version, part)
+    }
+}
+
+/// Finds the parts that together are an item of `size` bytes, cut into `of` parts: each begins where
+/// the one before ends. Their places among `parts`, which are sorted by number, those of one number
+/// by preference, the best first. An item may have been cut in several ways; parts of two never join.
+pub fn join(parts: &[Part], (of, size): (u32, u64)) -> Option<Vec<usize>> {
+    // For each part the one that goes on behind it; and by offset the parts of the number at hand.
+    let mut next: Vec<Option<usize>> = vec![None; parts.len()];
+    let mut begins: HashMap<u64, usize> = HashMap::new();
+    let mut at = parts.len();
+    for number in (1..=of).rev() {
+        let mut here = HashMap::new();
+        let first = parts[..at].partition_point(|part| part.number < number);
+        for index in first..at {
+            let part = parts[index];
+            let Some(end) = part.offset.checked_add(part.length) else { continue };
+            next[index] = begins.get(&end).copied();
+            if next[index].is_some() || (number == of && end == size) {
+                here.entry(part.offset).or_insert(index);
+            }
+        }
+        if here.is_empty() {
+            return None;
+        }
+        (begins, at) = (here, first);
+    }
+    let joined: Vec<usize> =
+        std::iter::successors(begins.get(&0).copied(), |index| next[*index]).collect();
+    (!joined.is_empty()).then_some(joined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_join_by_their_spans() {
+        let parts = |list: &[(u32, u64, u64)]| -> Vec<Part> {
+            let part = |&(number, offset, length)| Part { number, of: 3, offset, length };
+            list.iter().map(part).collect()
+        };
+        for (list, joined) in [
+            (&[(1, 0, 4), (2, 4, 4), (3, 8, 2)][..], Some(vec![0, 1, 2])),
+            (&[(1, 0, 4), (1, 0, 5), (2, 5, 3), (2, 4, 4), (3, 8, 2)], Some(vec![0, 3, 4])),
+            (&[(1, 0, 5), (1, 0, 5), (2, 5, 3), (2, 4, 4), (3, 8, 2)], Some(vec![0, 2, 4])),
+            (&[(1, 0, 4), (2, 4, 4), (2, 4, 4), (3, 8, 2), (3, 8, 2)], Some(vec![0, 1, 3])),
+            (&[(1, 0, 4), (2, 5, 3), (3, 8, 2)], None),
+            (&[(1, 0, 4), (2, 4, 4), (3, 8, 1)], None),
+            (&[(1, 1, 3), (2, 4, 4), (3, 8, 2)], None),
+            (&[(1, 0, 4), (3, 4, 6)], None),
+            (&[(1, 0, 4), (2, 4, u64::MAX), (3, 8, 2)], None),
+            (&[], None),
+        ] {
+            assert_eq!(join(&parts(list), (3, 10)), joined, "{list:?}");
+        }
+        assert_eq!(join(&[], (0, 0)), None);
     }
 }

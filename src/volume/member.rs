@@ -79,14 +79,16 @@ fn kind_of(entry: &Entry) -> Option<MemberKind> {
         return Some(MemberKind::HardLink { target: name.path(shape_of(item)) });
     }
     Some(match &item.kind {
-        Kind::File => match (&item.extents, entry.part) {
-            (_, Some(part)) => MemberKind::File { size: part.length },
-            (Some(extents), None) => MemberKind::Sparse {
-                real_size: item.size,
-                extents: sparse::align(extents, item.size),
-            },
-            (None, None) => MemberKind::File { size: item.size },
-        },
+        Kind::File => {
+            let size = entry.part.map_or(item.size, |part| part.length);
+            match &item.extents {
+                Some(extents) => {
+                    let extents = sparse::align(extents, size);
+                    MemberKind::Sparse { real_size: size, extents }
+                }
+                None => MemberKind::File { size },
+            }
+        }
         Kind::Directory => MemberKind::Directory,
         Kind::Symlink { target } => MemberKind::Symlink { target: target.0.clone() },
         Kind::Fifo => MemberKind::Fifo,
@@ -196,9 +198,13 @@ mod tests {
         assert_eq!(head.kind, MemberKind::Sparse { real_size: 5000, extents });
 
         let part = Part { number: 2, of: 3, offset: 2000, length: 2000 };
-        let head = head_of(&entry(plain, Some(part))).unwrap();
+        let head = head_of(&entry(plain.clone(), Some(part))).unwrap();
         assert_eq!(head.path, "s/d/x.part-00002-of-00003");
         assert_eq!(head.kind, MemberKind::File { size: 2000 });
+        let extents = Some(vec![Extent { offset: 600, length: 1400 }]);
+        let head = head_of(&entry(Item { extents, ..plain.clone() }, Some(part))).unwrap();
+        let extents = vec![Extent { offset: 512, length: 1488 }];
+        assert_eq!(head.kind, MemberKind::Sparse { real_size: 2000, extents });
 
         let marker = Item { kind: Kind::DeleteMarker, ..file("gone") };
         assert_eq!(head_of(&entry(marker, None)), None);

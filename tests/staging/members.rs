@@ -42,6 +42,12 @@ fn members_of_every_kind_are_sealed_as_a_tar() {
     let region = staging.claim(&source, sparse, None).unwrap();
     region.write_at(MIB, &holes[mib..]).unwrap();
     region.finish(Outcome::default()).unwrap();
+    let extents = Some(vec![Extent { offset: MIB, length: 3 }]);
+    let item = Item { extents, ..file("sparse-parted", 9 * MIB) };
+    let part = Part { number: 2, of: 3, offset: 4 * MIB, length: 2 * MIB };
+    let region = staging.claim(&source, item, Some(part)).unwrap();
+    region.write_at(MIB, &holes[mib..]).unwrap();
+    region.finish(Outcome::default()).unwrap();
     let target = Key::from("nowhere");
     staging.put(&source, Item { kind: Kind::Symlink { target }, ..file("link", 0) }, &[]).unwrap();
     let marker = Item { kind: Kind::DeleteMarker, version: Version("7".into()), ..file("gone", 0) };
@@ -50,11 +56,14 @@ fn members_of_every_kind_are_sealed_as_a_tar() {
     region.finish(Outcome::default()).unwrap();
     staging.put(&source, Item { kind: Kind::Directory, ..file("small", 0) }, &[]).unwrap();
     let entries = seal(&staging, dir.path());
-    assert_eq!(entries.len(), 208);
+    assert_eq!(entries.len(), 209);
     let large = &entries[&(Key::from("large"), 0)];
     assert!(large.torn && !large.chaining.is_empty());
     assert_eq!(entries[&(Key::from("sparse"), 0)].digest, Some(Digest::of(&holes)));
-    assert_eq!(staging.counters().members_finished(), 208);
+    let parted = &entries[&(Key::from("sparse-parted"), 2)];
+    assert_eq!(parted.digest, Some(Digest::of(&holes)));
+    assert!(parted.stored < 4096, "the holes take no room");
+    assert_eq!(staging.counters().members_finished(), 209);
     assert_eq!(staging.usage().unwrap().open, 0);
 }
 

@@ -19,7 +19,7 @@ use crate::{
     ident::{SegmentId, SourceName},
     item::{Key, Kind, Place, Token, Version},
     volume::{
-        manifest::{Entry, Part},
+        manifest::{self, Entry, Part},
         run::{Row, Run},
     },
 };
@@ -250,8 +250,9 @@ impl Held {
             }
         }
         held.sort_by_key(|found| found.part.number);
-        if let Some(places) = chain(&held, (of, size)) {
-            row.places = places;
+        let spans: Vec<Part> = held.iter().map(|found| found.part).collect();
+        if let Some(joined) = manifest::join(&spans, (of, size)) {
+            row.places = joined.into_iter().map(|index| held[index].place).collect();
             return Ok(Some(row));
         }
         let mut parts: Vec<(Part, String)> =
@@ -330,39 +331,6 @@ impl Held {
         let of = |partial: &&Partial| (&partial.key, &partial.version, partial.token) == wanted;
         self.partial.iter().find(of).map(|partial| partial.parts.clone()).unwrap_or_default()
     }
-}
-
-/// The places of parts that together are an item of `size` bytes, cut into `of` parts: each begins
-/// where the one before ends. Of several ways the newest parts are taken, which stand first among
-/// those of one number.
-fn chain(parts: &[Found], (of, size): (u32, u64)) -> Option<Vec<Place>> {
-    // For each part the one that goes on behind it; and by offset the parts of the number at hand.
-    let mut next: Vec<Option<usize>> = vec![None; parts.len()];
-    let mut begins: HashMap<u64, usize> = HashMap::new();
-    let mut at = parts.len();
-    for number in (1..=of).rev() {
-        let mut here = HashMap::new();
-        let first = parts[..at].partition_point(|found| found.part.number < number);
-        for index in first..at {
-            let part = parts[index].part;
-            let end = part.offset.checked_add(part.length)?;
-            next[index] = begins.get(&end).copied();
-            if next[index].is_some() || (number == of && end == size) {
-                here.entry(part.offset).or_insert(index);
-            }
-        }
-        if here.is_empty() {
-            return None;
-        }
-        (begins, at) = (here, first);
-    }
-    let mut places = Vec::with_capacity(parts.len());
-    let mut step = begins.get(&0).copied();
-    while let Some(index) = step {
-        places.push(parts[index].place);
-        step = next[index];
-    }
-    (!places.is_empty()).then_some(places)
 }
 
 /// The row that an entry makes, still without a place.

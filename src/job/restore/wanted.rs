@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     digest::Digest,
     ident::{SourceName, VolumeId},
-    item::{Item, Key, LinkGroup, Place},
+    item::{Extent, Item, Key, LinkGroup, Place},
     volume::manifest::{Entry, Part},
 };
 
@@ -48,6 +48,8 @@ pub(super) struct Member {
     pub(super) digest: Digest,
     /// Which part of the item it is, unless it is the whole.
     pub(super) part: Option<Part>,
+    /// Where its content has data, if it is sparse.
+    pub(super) extents: Option<Vec<Extent>>,
 }
 
 /// One member that is to be read, for one item.
@@ -90,6 +92,7 @@ impl Member {
             stored: entry.stored,
             digest: entry.digest?,
             part: entry.part,
+            extents: entry.item.extents.clone(),
         })
     }
 

@@ -15,11 +15,12 @@ use rustix::{
 use crate::cancel::Cancel;
 use crate::digest::RANGE;
 use crate::item::{Extent, Item, Key, Kind, Listed, Xattr};
+use crate::source::directory::DirectorySource;
 use crate::source::directory::attributes::{Attributes, Of};
+use crate::source::directory::extents::{self, Piece};
 use crate::source::directory::facts::{self, Stamp};
 use crate::source::directory::paths::{self, DIRECTORY, Directories};
-use crate::source::directory::{DirectorySource, extents};
-use crate::source::{Finding, Outcome, Problem, Sink, SinkError, SourceError};
+use crate::source::{Claim, Finding, Outcome, Problem, Sink, SinkError, SourceError};
 use crate::volume::manifest::Part;
 
 /// How often a file that changes while it is read is read.
@@ -32,6 +33,8 @@ const TICK: Duration = Duration::from_millis(10);
 /// Larger files come by [`Sink::claim`]. Also how much is read at once: more would not fit the
 /// processor's cache.
 const RANGE_BYTES: usize = 1 << 20;
+/// The most bytes of holes in one file. They are digested as zeros, so these already take hours.
+const HOLES_MAX: u64 = 64 << 40;
 /// After so many bytes of a large file the page cache is told to forget them.
 const FORGET_BYTES: u64 = 8 << 20;
 
@@ -254,13 +257,15 @@ impl<'a> Reader<'a> {
         // Parts of another state are of no use.
         let held = if facts::token(&before) == listed.token { held } else { &[] };
         let opened = Opened { listed, file, before, xattrs, held, last_try };
-        match map {
-            Some(map) if data_bytes(&map) <= self.sink.part_bytes() => self.sparse(opened, map),
-            // More data than a part takes: stored whole, holes and all, so that it can be parted.
-            Some(_) => self.large(opened),
-            None if size <= RANGE => self.small(opened),
-            None => self.large(opened),
+        let hole_bytes = map.as_ref().map_or(0, |map| size - data_bytes(map));
+        if hole_bytes > HOLES_MAX {
+            return Err(Trouble::Item(Problem::Unsupported, Some(Errno::FBIG)));
         }
+        if map.is_none() && size <= RANGE {
+            return self.small(opened);
+        }
+        let pieces = extents::cut(size, map, self.sink.part_bytes());
+        self.large(opened, &pieces)
     }
 
     /// Reads a whole file of at most [`RANGE_BYTES`].
@@ -297,30 +302,18 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads a file by ranges, as parts if it is longer than one.
-    fn large(&mut self, opened: Opened<'_>) -> Result<(), Trouble> {
-        let size = facts::size(&opened.before);
+    /// Reads a file by ranges, piece by piece.
+    fn large(&mut self, opened: Opened<'_>, pieces: &[Piece]) -> Result<(), Trouble> {
         let mut item = self.item(opened.listed, &opened.before, Kind::File, opened.xattrs.clone());
-        item.size = size;
+        item.size = facts::size(&opened.before);
         advise(&opened, 0, None, Advice::Sequential);
         let mut torn = false;
-        let parts = parts(size, self.sink.part_bytes());
-        let missing = parts.iter().filter(|part| !opened.held.contains(part));
-        for (index, span) in missing.enumerate() {
-            let part = (parts.len() > 1).then_some(*span);
-            let claim = self.sink.claim(item.clone(), part)?;
-            let mut at = 0;
-            while at < span.length {
-                let length = RANGE.min(span.length - at);
-                torn |= !self.read_range(&opened, span.offset + at, length)?;
-                let length = usize::try_from(length).expect("at most a range");
-                claim.write_at(at, &self.buffer[..length])?;
-                at += RANGE;
-                if at % FORGET_BYTES == 0 {
-                    let done = span.offset + at - FORGET_BYTES;
-                    advise(&opened, done, Some(FORGET_BYTES), Advice::DontNeed);
-                }
-            }
+        let missing = pieces.iter().filter(|piece| !opened.held.contains(&piece.part));
+        for (index, piece) in missing.enumerate() {
+            let part = (pieces.len() > 1).then_some(piece.part);
+            let item = Item { extents: piece.extents.clone(), ..item.clone() };
+            let claim = self.sink.claim(item, part)?;
+            torn |= !self.piece(&opened, piece, &*claim)?;
             let after = rustix::fs::fstat(&opened.file)?;
             torn |= Stamp::of(&opened.before) != Stamp::of(&after);
             // Once a part is sealed there is no way back: the rest is kept, and marked.
@@ -335,35 +328,32 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads the ranges of a file that touch data.
-    fn sparse(&mut self, opened: Opened<'_>, map: Vec<Extent>) -> Result<(), Trouble> {
-        let size = facts::size(&opened.before);
-        let mut item = self.item(opened.listed, &opened.before, Kind::File, opened.xattrs.clone());
-        item.extents = Some(map.clone());
-        let claim = self.sink.claim(item, None)?;
-        let mut torn = false;
-        let mut next = 0;
-        for extent in map {
+    /// Reads the ranges of a piece that touch data. `false` when the file ends before.
+    fn piece(
+        &mut self,
+        opened: &Opened<'_>,
+        piece: &Piece,
+        claim: &dyn Claim,
+    ) -> Result<bool, Trouble> {
+        let Part { offset, length, .. } = piece.part;
+        let whole = [Extent { offset: 0, length }];
+        let (mut next, mut is_there) = (0, true);
+        for extent in piece.extents.as_deref().unwrap_or(&whole) {
             let mut at = next.max(extent.offset / RANGE * RANGE);
             while at < extent.offset + extent.length {
-                let length = RANGE.min(size - at);
-                torn |= !self.read_range(&opened, at, length)?;
-                let length = usize::try_from(length).expect("at most a range");
-                claim.write_at(at, &self.buffer[..length])?;
+                let bytes = RANGE.min(length - at);
+                is_there &= self.read_range(opened, offset + at, bytes)?;
+                let bytes = usize::try_from(bytes).expect("at most a range");
+                claim.write_at(at, &self.buffer[..bytes])?;
                 at += RANGE;
+                if at % FORGET_BYTES == 0 {
+                    let done = offset + at - FORGET_BYTES;
+                    advise(opened, done, Some(FORGET_BYTES), Advice::DontNeed);
+                }
             }
             next = next.max(at);
         }
-        let after = rustix::fs::fstat(&opened.file)?;
-        torn |= Stamp::of(&opened.before) != Stamp::of(&after);
-        if torn && !opened.last_try {
-            return Err(Trouble::Changed);
-        }
-        claim.finish(Outcome { torn, ..Outcome::default() })?;
-        if torn {
-            self.report(opened.listed, Problem::Torn, None);
-        }
-        Ok(())
+        Ok(is_there)
     }
 
     /// Fills the buffer with `length` bytes from `offset` on. `false` when the file ends before,
@@ -408,17 +398,6 @@ fn open_quietly(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Errno> {
 
 fn data_bytes(map: &[Extent]) -> u64 {
     map.iter().map(|extent| extent.length).sum()
-}
-
-/// Cuts an item into parts.
-fn parts(size: u64, part_bytes: u64) -> Vec<Part> {
-    let of = u32::try_from(size.div_ceil(part_bytes)).expect("parts are many MiB long");
-    (0..of)
-        .map(|index| {
-            let offset = u64::from(index) * part_bytes;
-            Part { number: index + 1, of, offset, length: part_bytes.min(size - offset) }
-        })
-        .collect()
 }
 
 /// Tells the page cache what comes. A file system that takes no advice is no worse for it.

@@ -290,7 +290,7 @@ impl Check<'_> {
             at = extent.offset + extent.length;
         }
         if extents.is_some() {
-            push_zeros(&mut hasher, entry.item.size - at);
+            push_zeros(&mut hasher, member::content_length(entry) - at);
         }
         Ok(Digest::from_hasher(&hasher) == digest)
     }

@@ -5,11 +5,14 @@
 #        sh recover.sh [-f FROM] extract DIR      extracts all of it below DIR, checking as it goes
 #        sh recover.sh [-f FROM] check [SCRATCH]  the same, but keeps nothing: one tape file at a
 #                                                 time is extracted below SCRATCH (default .)
+#        sh recover.sh join DIR                   puts the parts of large files below DIR together,
+#                                                 when all volumes that hold some are extracted there
 #
 # FROM is a tape device that does not rewind (default: $TAPE, else /dev/nst0), or a directory in
 # which tape file N is N.tar (0.tar is the label).
 #
-# Needs: sh, mt, dd, GNU tar, b3sum, and grep, sed, head. Run it as root to get owners back.
+# Needs: sh, mt, dd, GNU tar, b3sum, and grep, sed, head; join: find, sort, stat. Run it as root to
+# get owners back.
 # Exit status: 0 all is well, 1 something was found that is not, 2 it could not be tried.
 
 LC_ALL=C.UTF-8
@@ -191,10 +194,74 @@ walk() {
     echo "end of data after $number tape files; $findings findings"
 }
 
+# The file below $1 that is part $2, by its path below its own folder; the folder $3 is preferred.
+part_of() {
+    for folder in "$1/$3" "$1"/session-* "$1"/tape-file-*; do
+        [ -f "$folder/$2" ] && echo "$folder/$2" && return 0
+    done
+    return 1
+}
+
+# Puts the item together whose first part is $1/$2/$3.part-00001-of-$4.
+join_one() {
+    count=$(echo "$4" | sed 's/^0*//')
+    into="$1/$2/$3"
+    [ -e "$into" ] && finding "$into is there already" && return
+    number=0
+    : >"$work/parts"
+    while [ "$number" -lt "$count" ]; do
+        number=$((number + 1))
+        name=$(printf '%s.part-%05d-of-%s' "$3" "$number" "$4")
+        part_of "$1" "$name" "$2" >>"$work/parts" || {
+            finding "$into: part $number of $count is not here"
+            return
+        }
+    done
+    while IFS= read -r part; do
+        cat <"$part" || echo failed >"$work/failed"
+    done <"$work/parts" | if [ -n "$sparse" ]; then
+        "$sparse" of="$into" bs=64k iflag=fullblock conv=sparse 2>"$work/dd"
+    else
+        cat >"$into"
+    fi || echo failed >"$work/failed"
+    if [ -e "$work/failed" ]; then
+        finding "$into could not be written"
+        rm -f "$work/failed" "$into"
+        return
+    fi
+    first="$into.part-00001-of-$4"
+    owner=$(stat -c %u:%g "$first" 2>/dev/null) && chown "$owner" "$into" 2>/dev/null
+    mode=$(stat -c %a "$first" 2>/dev/null) && chmod "$mode" "$into"
+    touch -r "$first" "$into"
+    echo "joined $into"
+}
+
+# Puts the parts below $1 together, beside the first of each. The parts stay.
+join() {
+    # GNU's leaves holes where there are only zeros.
+    sparse=$(path_of dd) && "$sparse" --version 2>/dev/null | grep -q coreutils || sparse=
+    (cd "$1" && find . -type f -name '*.part-00001-of-*' | sort) >"$work/firsts"
+    while IFS= read -r first; do
+        first=${first#./}
+        path=${first#*/}
+        join_one "$1" "${first%%/*}" "${path%.part-00001-of-*}" "${path##*-of-}"
+    done <"$work/firsts"
+    echo "$findings findings"
+}
+
 if [ "$1" = -f ]; then
     [ -n "$2" ] || fail "-f needs a tape device or a directory"
     from=$2
     shift 2
+fi
+if [ "$1" = join ]; then
+    [ -d "$2" ] || fail "join needs the directory that was extracted to"
+    work=$(mktemp -d) || fail "cannot make a temporary directory"
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 2' HUP INT TERM
+    join "$2"
+    [ "$findings" -eq 0 ]
+    exit
 fi
 [ -e "$from" ] || fail "$from is not there; name the tape device with -f"
 for tool in dd b3sum; do
@@ -221,6 +288,6 @@ check)
     walk "$scratch" discard
     rmdir "$scratch"
     ;;
-*) fail "usage: sh recover.sh [-f FROM] list | extract DIR | check [SCRATCH]" ;;
+*) fail "usage: sh recover.sh [-f FROM] list | extract DIR | check [SCRATCH] | join DIR" ;;
 esac
 [ "$findings" -eq 0 ]

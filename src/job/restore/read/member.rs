@@ -41,23 +41,19 @@ pub(super) struct Arriving {
     size: u64,
     /// Where the content begins in the file.
     base: u64,
-    /// Whether holes are not on record.
-    finds_holes: bool,
     hasher: blake3::Hasher,
 }
 
 impl Arriving {
     pub(super) fn new(member: &Member, item: &Item) -> Self {
-        let (extents, size, base) = match (&item.extents, member.part) {
-            (Some(extents), None) => (sparse::align(extents, item.size), item.size, 0),
-            (_, Some(part)) => (whole(part.length), part.length, part.offset),
-            (None, None) => (whole(item.size), item.size, 0),
-        };
-        let packed = sparse::packed(&extents);
-        let map = if item.extents.is_some() && member.part.is_none() {
-            member.stored.saturating_sub(packed)
-        } else {
-            0
+        let (base, size) = member.part.map_or((0, item.size), |part| (part.offset, part.length));
+        let (extents, map) = match &member.extents {
+            Some(extents) => {
+                let extents = sparse::align(extents, size);
+                let map = member.stored.saturating_sub(sparse::packed(&extents));
+                (extents, map)
+            }
+            None => (whole(size), 0),
         };
         Self {
             head: Vec::new(),
@@ -68,7 +64,6 @@ impl Arriving {
             digested: 0,
             size,
             base,
-            finds_holes: item.extents.is_some() && member.part.is_some(),
             hasher: blake3::Hasher::new(),
         }
     }
@@ -133,12 +128,7 @@ impl Arriving {
             self.digest_hole(at);
             self.hasher.update(now);
             self.digested += now.len() as u64;
-            let written = if self.finds_holes {
-                file.write_sparsely_at(self.base + at, now)
-            } else {
-                file.write_at(self.base + at, now)
-            };
-            written.map_err(Unfit::Destination)?;
+            file.write_at(self.base + at, now).map_err(Unfit::Destination)?;
             self.filled += now.len() as u64;
             if self.filled == extent.length {
                 (self.extent, self.filled) = (self.extent + 1, 0);

@@ -17,7 +17,10 @@ use crate::{
         },
     },
     sorter::Sorter,
-    volume::{manifest::Entry, run::Run},
+    volume::{
+        manifest::{self, Entry, Part},
+        run::Run,
+    },
 };
 
 /// One archived state of an item, from a source without a complete run.
@@ -227,10 +230,11 @@ fn wholes(states: &[State]) -> Vec<Vec<&State>> {
         }
     }
     for (content, mut members) in parts {
-        members.sort_by_key(|state| (state.entry.part, std::cmp::Reverse(state.sealed)));
-        members.dedup_by_key(|state| state.entry.part);
-        if members.len() as u64 == u64::from(content.3) {
-            wholes.push(members);
+        let number = |state: &State| state.entry.part.map(|part| part.number);
+        members.sort_by_key(|state| (number(state), std::cmp::Reverse(state.sealed)));
+        let spans: Vec<Part> = members.iter().filter_map(|state| state.entry.part).collect();
+        if let Some(joined) = manifest::join(&spans, (content.3, content.2)) {
+            wholes.push(joined.into_iter().map(|index| members[index]).collect());
         }
     }
     // Markers have no content, but they may be what is newest.

@@ -8,11 +8,11 @@ use crate::{
     job::{
         JobError,
         restore::{
-            select::{Picker, is_whole, name_bytes},
+            select::{Picker, name_bytes},
             wanted::Member,
         },
     },
-    volume::manifest::Entry,
+    volume::manifest::{self, Entry, Part},
 };
 
 fn entry(catalog: &Catalog, place: Place) -> Result<Entry, JobError> {
@@ -75,11 +75,10 @@ impl Picker<'_, '_> {
         })?;
         // Of a part that was archived more than once, any serves; the one that was asked for first.
         found.sort_by_key(|(number, at, _)| (*number, *at != place, *at));
-        found.dedup_by_key(|(number, ..)| *number);
-        let (places, members): (Vec<Place>, Vec<Member>) =
-            found.into_iter().map(|(_, place, member)| (place, member)).unzip();
-        if is_whole(&members, item.size) {
-            return Ok(places);
+        let spans: Vec<Part> = found.iter().filter_map(|(.., member)| member.part).collect();
+        let of = entry.part.map_or(0, |part| part.of);
+        if let Some(joined) = manifest::join(&spans, (of, item.size)) {
+            return Ok(joined.into_iter().map(|index| found[index].1).collect());
         }
         Err(JobError::NotHeld {
             what: format!("not all parts of {} are held", item.key.printable()),
