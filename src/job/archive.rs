@@ -113,19 +113,25 @@ pub fn run(settings: &Settings, request: &Request, desk: &Desk) -> Result<Tally,
     let archive = Archive { settings, job, request, catalog: &catalog, desk };
     let outcome = archive.run();
     let tally = desk.ledger.tally();
-    let word = match &outcome {
-        Ok(()) if tally.is_clean() => "done",
-        Ok(()) => "done-with-findings",
-        Err(JobError::Stopped) => "stopped",
-        Err(_) => "failed",
-    };
     desk.tell(&Event::JobEnded {
         job: request.job.as_str(),
-        outcome: word,
+        outcome: word_for(&outcome, request, tally),
         losses: tally.losses,
         findings: tally.findings,
     });
     outcome.map(|()| tally)
+}
+
+/// How a job ended, in a word. Only what did its work is done.
+fn word_for(outcome: &Result<(), JobError>, request: &Request, tally: Tally) -> &'static str {
+    match (outcome, request.dry_run, tally.is_clean()) {
+        (Ok(()), false, true) => "done",
+        (Ok(()), false, false) => "done-with-findings",
+        (Ok(()), true, true) => "planned",
+        (Ok(()), true, false) => "planned-with-findings",
+        (Err(JobError::Stopped), _, _) => "stopped",
+        (Err(_), _, _) => "failed",
+    }
 }
 
 /// A source with its name.

@@ -222,7 +222,8 @@ pub enum Event<'a> {
     JobEnded {
         /// Its name.
         job: &'a str,
-        /// How: `done`, `done-with-findings`, or what stopped it.
+        /// How: `done`, `done-with-findings`, `planned` or `planned-with-findings` (nothing was
+        /// done), `stopped`, `failed`.
         outcome: &'a str,
         /// Items that are not archived although they should be.
         losses: u64,

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
     path::Path,
     process::Command,
     time::{Duration, UNIX_EPOCH},
@@ -128,4 +128,28 @@ fn only_what_changed_is_archived_and_every_date_has_its_tree() {
     // And the next job goes on from there.
     let fifth = home.archive();
     assert_eq!(planned(&fifth.events("planned")[0]), (6, 0, 0));
+}
+
+/// Nothing is done in a dry run, so nothing says "done".
+#[test]
+fn a_dry_run_ends_as_planned() {
+    let home = Home::new(&Plan::default());
+    home.fill(2, 1000);
+    for half in ["archive", "export", "write"] {
+        let told = home.run(&["--json", half, "job", "--dry-run"]).exits(0);
+        assert_eq!(told.events("job-ended")[0]["outcome"], "planned", "{}", told.out);
+        let said = home.run(&[half, "job", "--dry-run"]).exits(0);
+        assert!(said.err.ends_with("job: planned\n"), "{}", said.err);
+        assert!(!said.err.contains("done"), "{}", said.err);
+    }
+    assert!(home.find(&[]).is_empty());
+    let socket = UnixListener::bind(home.source().join("socket")).unwrap();
+    for (arguments, outcome) in [
+        (&["--json", "archive", "job", "--dry-run"][..], "planned-with-findings"),
+        (&["--json", "archive", "job"], "done-with-findings"),
+    ] {
+        let told = home.run(arguments).exits(1);
+        assert_eq!(told.events("job-ended")[0]["outcome"], outcome, "{}", told.out);
+    }
+    drop(socket);
 }
