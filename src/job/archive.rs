@@ -110,7 +110,8 @@ pub fn run(settings: &Settings, request: &Request, desk: &Desk) -> Result<Tally,
     desk.tell(&Event::JobStarted { job: request.job.as_str(), pool: Some(&job.pool) });
     let catalog = open_catalog(settings, desk)?;
     check_clock(&catalog, desk)?;
-    let archive = Archive { settings, job, request, catalog: &catalog, desk };
+    let set = SetId::new();
+    let archive = Archive { settings, job, request, catalog: &catalog, set, desk };
     let outcome = archive.run();
     let tally = desk.ledger.tally();
     desk.tell(&Event::JobEnded {
@@ -142,6 +143,8 @@ struct Archive<'a> {
     job: &'a JobSettings,
     request: &'a Request,
     catalog: &'a Catalog,
+    /// What this job writes.
+    set: SetId,
     desk: &'a Desk,
 }
 
@@ -155,13 +158,9 @@ impl Archive<'_> {
         }
     }
 
-    fn set(&self) -> SetId {
-        SetId::new()
-    }
-
     fn export(&self) -> Result<(), JobError> {
         let sources = self.sources()?;
-        let set = self.set();
+        let set = self.set;
         let (staging, recovered) = Staging::open(self.staging_settings()?, set, self.world())?;
         if recovered.members > 0 {
             self.desk.notice(format!(
@@ -302,7 +301,7 @@ impl Archive<'_> {
             pool: &self.job.pool,
             pool_settings: &self.settings.pools[&self.job.pool],
             copies: u32::from(self.copies()),
-            set: self.set(),
+            set: self.set,
             desk: self.desk,
         };
         let mut afterwards =
