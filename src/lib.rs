@@ -5,6 +5,7 @@
 
 // Words
 pub mod cancel;
+pub mod causes;
 pub mod clock;
 pub mod crash;
 pub mod digest;

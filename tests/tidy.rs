@@ -9,8 +9,18 @@ use std::{
 };
 
 /// Words, which everything may name and which name only each other.
-const WORDS: &[&str] =
-    &["cancel", "clock", "crash", "digest", "ident", "item", "position", "printable", "unit"];
+const WORDS: &[&str] = &[
+    "cancel",
+    "causes",
+    "clock",
+    "crash",
+    "digest",
+    "ident",
+    "item",
+    "position",
+    "printable",
+    "unit",
+];
 
 /// Each module and the modules below it that it may name, besides words. From bottom to top;
 /// `docs/architecture.md` shows the same table.
@@ -53,8 +63,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "config", "report", "job", "catalog", "media", "volume", "emulator", "source", "drive",
-            "changer",
+            "config", "report", "job", "catalog", "media", "volume", "emulator", "source",
+            "staging", "drive", "changer",
         ],
     ),
 ];

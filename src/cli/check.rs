@@ -1,10 +1,10 @@
 //! `check`: is all of it fit to run? Each line is one thing, and whether it is.
 
 use crate::{
+    causes,
     cli::{bench::Bench, exit::Exit, fail::Failure, media::with_station, say},
     drive::MediumState,
     job::{JobError, archive, rig, sources},
-    report::describe,
     unit::{Binary, ByteCount},
 };
 
@@ -109,7 +109,7 @@ fn drive(bench: &Bench, name: &str) -> Result<String, Failure> {
 
 fn library(bench: &Bench) -> Result<String, Failure> {
     let failed = |error: rig::RigError| {
-        tracing::debug!(error = describe(&error), "library");
+        tracing::debug!(error = causes::chain(&error), "library");
         Failure::Job(error.into())
     };
     let opened = rig::changer(&bench.settings, &bench.desk.clock).map_err(failed)?;

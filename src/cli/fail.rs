@@ -2,11 +2,11 @@
 
 use crate::{
     catalog::{BadPattern, CatalogError},
-    cli::exit::Exit,
+    causes,
+    cli::{advice, exit::Exit},
     config::ConfigError,
     ident::Volser,
     job::{JobError, Remedy},
-    report::describe,
 };
 
 /// Why a command failed.
@@ -62,39 +62,11 @@ impl Failure {
 
     /// The message with its causes, and what to do.
     pub(super) fn message(&self) -> String {
-        let mut text = describe(self);
-        if let Some(advice) = self.advice() {
+        let mut text = causes::chain(self);
+        if let Some(advice) = advice::of(self) {
             text.push_str("\n  → ");
             text.push_str(&advice);
         }
         text
-    }
-
-    fn advice(&self) -> Option<String> {
-        Some(match self {
-            Self::Config(ConfigError::Missing) => {
-                "write one with `tapevault init`, or name it with --config".into()
-            }
-            Self::Config(ConfigError::Untrusted { .. }) => {
-                "name it with --config if you trust it".into()
-            }
-            Self::Config(
-                ConfigError::Syntax { suggestion: Some(name), .. }
-                | ConfigError::Value { suggestion: Some(name), .. },
-            ) => format!("did you mean `{name}`?"),
-            Self::Config(
-                ConfigError::Read { .. }
-                | ConfigError::Syntax { suggestion: None, .. }
-                | ConfigError::Value { suggestion: None, .. },
-            )
-            | Self::Pattern(_)
-            | Self::Usage { .. } => return None,
-            Self::UnknownVolume { .. } => {
-                "`tapevault media list` shows those it knows; `tapevault catalog rebuild` adds one \
-                 from its cartridge"
-                    .into()
-            }
-            Self::Job(error) => return error.advice(),
-        })
     }
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod advice;
 mod args;
 mod bench;
 mod check;

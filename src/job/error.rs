@@ -10,10 +10,7 @@ use crate::{
     catalog::CatalogError,
     drive::DriveError,
     ident::{PoolName, SourceName, Volser},
-    job::{
-        monitor::Prompt,
-        rig::{OpenError, RigError},
-    },
+    job::{monitor::Prompt, rig::RigError},
     media::lifecycle::Kept,
     sorter::SorterError,
     source::SourceError,
@@ -184,45 +181,6 @@ impl JobError {
             Self::Operator { .. } | Self::Stopped => Remedy::Operator,
         }
     }
-
-    /// What to do, if that can be said.
-    pub fn advice(&self) -> Option<String> {
-        Some(match self {
-            Self::Request { advice, .. } => return advice.clone(),
-            Self::Cartridge { advice, .. } => advice.clone(),
-            Self::Clock(_) => "set the machine's clock, then run the same command again".into(),
-            Self::Source { cause, .. } => source_advice(cause)?.into(),
-            Self::Staging(cause) => staging_advice(cause)?.into(),
-            Self::Catalog(cause) => catalog_advice(cause)?.into(),
-            Self::File { .. } => {
-                "mend what the system says, then run the same command again".into()
-            }
-            Self::Rig(RigError::Open(cause)) => open_advice(cause)?.into(),
-            Self::Rig(RigError::Drive(cause)) | Self::Drive { cause, .. } => {
-                drive_advice(cause)?.into()
-            }
-            Self::Rig(RigError::Emulated { .. }) => {
-                "end the other program that uses the emulated library, or make one with \
-                 `tapevault emulator create`"
-                    .into()
-            }
-            Self::Rig(RigError::Choice { .. }) => "name a drive with --drive".into(),
-            Self::Rig(RigError::Changer(_)) => {
-                "look at the library's panel, then run the same command again".into()
-            }
-            Self::NoMedia { pool } => format!(
-                "label a blank cartridge with `tapevault media label VOLSER --pool {pool}`, then \
-                 run the same command again"
-            ),
-            Self::NotHeld { .. } => {
-                "`tapevault find` says what is held, and `tapevault media list` where".into()
-            }
-            Self::Operator { .. } => {
-                "do that, then run the same command again: it goes on from here".into()
-            }
-            Self::Stopped => return None,
-        })
-    }
 }
 
 fn drive_remedy(cause: &DriveError) -> Remedy {
@@ -244,93 +202,4 @@ fn drive_remedy(cause: &DriveError) -> Remedy {
         | DriveError::Hardware(_)
         | DriveError::WrongDevice { .. } => Remedy::Device,
     }
-}
-
-fn drive_advice(cause: &DriveError) -> Option<&'static str> {
-    Some(match cause {
-        DriveError::NoMedium(_) => "put a cartridge into the drive",
-        DriveError::NotReady(_) => "wait until the drive is ready, then run the same command again",
-        DriveError::WriteProtected(_) => {
-            "move the cartridge's write-protect switch if it may be written, or use another"
-        }
-        DriveError::Unusable(_) => "use a cartridge that this drive can read and write",
-        DriveError::Busy(_) | DriveError::Refused { .. } => {
-            "end the other program that uses the drive"
-        }
-        DriveError::EndOfMedium(_) | DriveError::Medium(_) | DriveError::EndOfDataMissing(_) => {
-            "nothing more is written to this cartridge; run the same command again with another"
-        }
-        DriveError::Deferred(_)
-        | DriveError::PositionLost(_)
-        | DriveError::Mismatch { .. }
-        | DriveError::Unknown { .. } => {
-            "only what was committed counts; run the same command again, it asks the tape first"
-        }
-        DriveError::Hardware(_) => "look at the drive's panel; use another drive",
-        DriveError::WrongDevice { .. } => "name the node of a tape drive",
-        DriveError::Unsupported(_) => return None,
-    })
-}
-
-fn open_advice(cause: &OpenError) -> Option<&'static str> {
-    Some(match cause {
-        OpenError::Busy { .. } => "end the other program that uses the drive",
-        OpenError::Permission { .. } => "join the group `tape`, and log in again",
-        OpenError::RawIo { .. } => {
-            "run as root, or grant the capability: setcap cap_sys_rawio+ep, or the shipped units"
-        }
-        OpenError::Gone { .. } | OpenError::NoAnswer { .. } => "check cable and power",
-        OpenError::Node(_) => return None,
-    })
-}
-
-fn source_advice(cause: &SourceError) -> Option<&'static str> {
-    Some(match cause {
-        SourceError::NotFound { .. } => "check the source's settings",
-        SourceError::Denied { .. } => "check the credentials that the source's settings name",
-        SourceError::Lost { .. } => {
-            "when it can be reached again, run the same command: what is sealed is kept"
-        }
-        SourceError::Protocol { .. } => {
-            "do not trust this listing; run the same command again, and report it to whoever runs \
-             the store"
-        }
-        SourceError::Sink(_) | SourceError::Stopped => return None,
-    })
-}
-
-fn staging_advice(cause: &StagingError) -> Option<&'static str> {
-    Some(match cause {
-        StagingError::Busy { .. } => "wait for the other job, or end it",
-        StagingError::TooSmall { .. } | StagingError::TooLarge { .. } => "raise staging.budget",
-        StagingError::Disk { .. } | StagingError::SealLost { .. } => {
-            "make room or mend the disk, then run the same command again"
-        }
-        StagingError::Damaged { .. } => {
-            "its items are exported again: run the same command once more"
-        }
-        StagingError::Unfit { .. } | StagingError::Content { .. } | StagingError::Closed => {
-            return None;
-        }
-    })
-}
-
-fn catalog_advice(cause: &CatalogError) -> Option<&'static str> {
-    Some(match cause {
-        CatalogError::Missing { .. } => {
-            "check catalog.path; `tapevault catalog rebuild` makes one from the cartridges"
-        }
-        CatalogError::Corrupt { .. } => {
-            "move the file away, then `tapevault catalog rebuild` makes it anew from the cartridges"
-        }
-        CatalogError::Busy { .. } => "wait for the other command, or end it",
-        CatalogError::DiskFull { .. } => "make room, then run the same command again",
-        CatalogError::Newer { .. } => "use the newer program",
-        CatalogError::Exists { .. }
-        | CatalogError::Foreign { .. }
-        | CatalogError::Io { .. }
-        | CatalogError::Unknown { .. }
-        | CatalogError::Conflict { .. }
-        | CatalogError::BaseUnknown { .. } => return None,
-    })
 }

@@ -1,11 +1,9 @@
 //! What a job has to tell about single items, counted and passed on.
 
-use std::{
-    error::Error,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
+    causes,
     ident::SourceName,
     job::monitor::{Event, Monitor},
     source::Finding,
@@ -32,7 +30,8 @@ impl Ledger {
     pub fn take(&self, source: &SourceName, finding: &Finding, monitor: &dyn Monitor) {
         let counter = if finding.what.is_loss() { &self.losses } else { &self.findings };
         counter.fetch_add(1, Ordering::Relaxed);
-        let detail = finding.detail.as_deref().map(|detail| chain(detail)).unwrap_or_default();
+        let detail =
+            finding.detail.as_deref().map(|detail| causes::chain(detail)).unwrap_or_default();
         monitor.event(&Event::Finding { source, key: &finding.key, problem: finding.what, detail });
     }
 
@@ -55,16 +54,4 @@ impl Tally {
     pub fn is_clean(self) -> bool {
         self == Self::default()
     }
-}
-
-/// An error and its causes, in one line.
-pub(in crate::job) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
 }

@@ -1,6 +1,6 @@
 //! Events as sentences.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use crate::{
     job::monitor::{
@@ -10,21 +10,6 @@ use crate::{
     printable::Printable,
     unit::{ByteCount, Count, Span},
 };
-
-/// An error with the chain of its causes, each once.
-pub fn describe(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let words = next.to_string();
-        if !text.ends_with(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = next.source();
-    }
-    text
-}
 
 /// The verb of a stage that is under way.
 pub(super) fn doing(stage: Stage) -> &'static str {
@@ -234,19 +219,5 @@ pub(super) fn request(prompt: &Prompt) -> String {
             format!("Take cartridge {volser} out, and type its barcode")
         }
         Prompt::Confirm { what, volser } => format!("{what} Type {volser} to go on"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn causes_are_told_once() {
-        #[derive(Debug, thiserror::Error)]
-        #[error("cannot read /x")]
-        struct Outer(#[source] std::io::Error);
-        let error = Outer(std::io::Error::other("cable pulled"));
-        assert_eq!(describe(&error), "cannot read /x: cable pulled");
     }
 }

@@ -1,4 +1,4 @@
-//! What a person or a program gets to read: progress, tables, JSON events, advice.
+//! What a person or a program gets to read: progress, tables, JSON events.
 //!
 //! Nothing outside `report` and `cli` prints.
 
@@ -9,6 +9,6 @@ mod table;
 mod text;
 
 pub use json::Json;
-pub use lines::{describe, sentence};
+pub use lines::sentence;
 pub use table::Table;
 pub use text::Text;

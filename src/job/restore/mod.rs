@@ -12,12 +12,13 @@ use std::{collections::HashSet, path::PathBuf, sync::atomic::Ordering};
 
 use crate::{
     catalog::{Catalog, Query},
+    causes,
     destination::Destination,
     ident::{Barcode, Volser, VolumeId},
     item::{Kind, Place},
     job::{
         Desk, JobError,
-        findings::{Tally, chain},
+        findings::Tally,
         monitor::{Counters, Event, RestoreEnded, RestorePlanned, Stage},
         restore::{
             outcome::{NotRestored, Outcome},
@@ -358,7 +359,7 @@ impl Restore<'_> {
         if !matches!(error, JobError::Operator { .. } | JobError::Cartridge { .. }) {
             return Err(error);
         }
-        let what = format!("it cannot be read now: {}", chain(&error));
+        let what = format!("it cannot be read now: {}", causes::chain(&error));
         self.desk.tell(&Event::VolumeFinding { volser: volume.volser, what });
         self.desk.ledger.note(1);
         self.unavailable.insert(volume.id);

@@ -156,7 +156,7 @@ impl<'a> Outcome<'a> {
             | DestinationError::Root { .. }
             | DestinationError::Deferred(_) => return Err(fatal(error)),
         };
-        let detail = crate::job::findings::chain(&error);
+        let detail = crate::causes::chain(&error);
         self.lost_item(source, (&item.key, &item.version), why, &detail)
     }
 

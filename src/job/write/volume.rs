@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    catalog,
+    catalog, causes,
     drive::Preparation,
     ident::{Barcode, SegmentId, SessionId},
     job::{
@@ -99,7 +99,7 @@ impl Write<'_> {
                 match self.consider(wanted)? {
                     Ok(mounted) => return self.station.welcome(self.catalog, mounted, self.desk),
                     Err(error) => {
-                        self.desk.notice(format!("not written: {}", chain(&error)));
+                        self.desk.notice(format!("not written: {}", causes::chain(&error)));
                         objection = Some(error);
                     }
                 }
@@ -144,7 +144,7 @@ impl Write<'_> {
             match self.consider(wanted)? {
                 Ok(mounted) => return Ok(Some(mounted)),
                 Err(error) => {
-                    self.desk.notice(format!("not written: {}", chain(&error)));
+                    self.desk.notice(format!("not written: {}", causes::chain(&error)));
                     *objection = Some(error);
                     self.station.put_away(self.catalog, self.desk)?;
                 }
@@ -309,15 +309,4 @@ fn full(volume: &Volume) -> Option<Objection> {
         advice: "use another cartridge".into(),
         cause: None,
     })
-}
-
-/// An error and its causes, in one line.
-fn chain(error: &JobError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text.push_str(&format!(": {next}"));
-        cause = next.source();
-    }
-    text
 }
