@@ -3,9 +3,14 @@
 use std::io::{self, Read};
 
 use crate::{
+    catalog::Segment,
+    digest::Digest,
     drive::{Drive, DriveError, ReadOutcome},
     position::ObjectNumber,
-    volume::trailer::{self, Trailer},
+    volume::{
+        segment,
+        trailer::{self, Trailer},
+    },
 };
 
 /// The longest block that a volume of format 1 has, in bytes.
@@ -62,6 +67,24 @@ impl Read for TapeFile<'_> {
         buffer[..count].copy_from_slice(&self.block[self.at..self.at + count]);
         self.at += count;
         Ok(count)
+    }
+}
+
+/// The segment that its trailer tells of. The trailer does not know the digest of the whole.
+pub(in crate::job) fn segment_of(trailer: &segment::Trailer, digest: Digest) -> Segment {
+    Segment {
+        id: trailer.segment,
+        set: trailer.set,
+        created: trailer.created,
+        bytes: trailer.bytes(),
+        blocks: trailer.blocks,
+        block_size: trailer.block_size,
+        digest,
+        manifest_offset: trailer.manifest_offset,
+        manifest_bytes: trailer.manifest_bytes,
+        manifest_digest: trailer.manifest_digest,
+        members: trailer.members,
+        staged: false,
     }
 }
 

@@ -15,6 +15,7 @@ pub mod sparse;
 
 pub use fill::{FILLER_MAX, FILLER_MIN, filler, fillers};
 pub use head::{Encoded, Head, HeadError, MemberKind};
+pub(crate) use pax::push_number;
 pub use reader::{Found, Names, ReadError, Reader};
 
 /// Bytes of one unit: tar headers and data are padded to it.

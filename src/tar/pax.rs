@@ -28,7 +28,7 @@ pub(super) fn push_split(out: &mut Vec<u8>, first: &str, second: &str, value: &[
 }
 
 /// Appends `number` in decimal.
-pub(super) fn push_number(out: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn push_number(out: &mut Vec<u8>, mut number: u64) {
     let mut text = [0_u8; 20];
     let mut at = text.len();
     loop {

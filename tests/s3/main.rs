@@ -18,6 +18,7 @@ use std::{env, sync::Arc, time::Duration};
 
 use tapevault::{
     cancel::Cancel,
+    causes::chain,
     clock::SystemClock,
     item::Listed,
     source::{
@@ -105,16 +106,4 @@ fn noise(length: usize, seed: u32) -> Vec<u8> {
     }
     bytes.truncate(length);
     bytes
-}
-
-/// An error and its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -6,12 +6,11 @@ use std::{
 };
 
 use crate::{
-    catalog::Segment,
     digest::Digest,
     job::{
         JobError,
         adopt::Adoption,
-        tape::{Ending, TapeFile, ending_before},
+        tape::{Ending, TapeFile, ending_before, segment_of},
     },
     media::Volume,
     position::{FileNumber, ObjectNumber},
@@ -92,20 +91,7 @@ impl Adoption<'_> {
         let mut damage = None;
         let mut entries = lines::Reader::new(BufReader::new(manifest))
             .map_while(|entry| entry.map_err(|error| damage = Some(error.to_string())).ok());
-        let segment = Segment {
-            id: trailer.segment,
-            set: trailer.set,
-            created: trailer.created,
-            bytes: trailer.bytes(),
-            blocks: trailer.blocks,
-            block_size: trailer.block_size,
-            digest,
-            manifest_offset: trailer.manifest_offset,
-            manifest_bytes: trailer.manifest_bytes,
-            manifest_digest: trailer.manifest_digest,
-            members: trailer.members,
-            staged: false,
-        };
+        let segment = segment_of(&trailer, digest);
         let added = self.catalog.add_segment(&segment, &mut entries);
         if let Some(what) = damage {
             return Ok(Err(format!("the manifest of segment {} is damaged: {what}", segment.id)));

@@ -6,12 +6,11 @@ use std::{
 };
 
 use crate::{
-    catalog::Segment,
     digest::Digest,
     drive::{DriveError, ReadOutcome, SpaceStop},
     job::{
         JobError,
-        tape::{BLOCK_MAX, Ending, TapeFile, ending_before},
+        tape::{BLOCK_MAX, Ending, TapeFile, ending_before, segment_of},
         verify::{
             segment::{self, Place},
             walk::Walk,
@@ -117,20 +116,7 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
-        let segment = Segment {
-            id: trailer.segment,
-            set: trailer.set,
-            created: trailer.created,
-            bytes: trailer.bytes(),
-            blocks: trailer.blocks,
-            block_size: trailer.block_size,
-            digest: Digest([0; 32]),
-            manifest_offset: trailer.manifest_offset,
-            manifest_bytes: trailer.manifest_bytes,
-            manifest_digest: trailer.manifest_digest,
-            members: trailer.members,
-            staged: false,
-        };
+        let segment = segment_of(trailer, Digest([0; 32]));
         self.stand_anew(object)?;
         let entries = || -> Result<Box<dyn Iterator<Item = _>>, JobError> {
             let mut file = manifest.try_clone().map_err(JobError::scratch("read a manifest"))?;

@@ -9,6 +9,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 
 use crate::clock::Timestamp;
 use crate::item::{Extent, Item, Key, Kind, Posix};
+use crate::tar::push_number;
 use crate::volume::{lines::line::Line, manifest::Entry};
 
 /// The longest line, in bytes.
@@ -70,7 +71,7 @@ pub fn write_line(entry: &Entry, out: &mut Vec<u8>) {
     if let Some(part) = &entry.part {
         label(out, "part");
         out.extend_from_slice(b"{\"number\":");
-        digits(out, part.number.into());
+        push_number(out, part.number.into());
         number(out, "of", part.of.into());
         number(out, "offset", part.offset);
         number(out, "length", part.length);
@@ -139,7 +140,7 @@ fn write_kind(kind: &Kind, out: &mut Vec<u8>) {
 fn write_posix(posix: &Posix, out: &mut Vec<u8>) {
     label(out, "posix");
     out.extend_from_slice(b"{\"mode\":");
-    digits(out, posix.mode.into());
+    push_number(out, posix.mode.into());
     number(out, "uid", posix.uid.into());
     number(out, "gid", posix.gid.into());
     if !posix.user.is_empty() {
@@ -155,7 +156,7 @@ fn write_posix(posix: &Posix, out: &mut Vec<u8>) {
     if let Some(group) = &posix.link_group {
         label(out, "link_group");
         out.extend_from_slice(b"{\"device\":");
-        digits(out, group.device);
+        push_number(out, group.device);
         number(out, "inode", group.inode);
         out.push(b'}');
     }
@@ -167,7 +168,7 @@ fn write_extents(extents: &[Extent], out: &mut Vec<u8>) {
     out.push(b'[');
     for (place, extent) in extents.iter().enumerate() {
         out.extend_from_slice(if place == 0 { b"{\"offset\":" } else { b",{\"offset\":" });
-        digits(out, extent.offset);
+        push_number(out, extent.offset);
         number(out, "length", extent.length);
         out.push(b'}');
     }
@@ -183,21 +184,7 @@ fn label(out: &mut Vec<u8>, name: &str) {
 
 fn number(out: &mut Vec<u8>, name: &str, number: u64) {
     label(out, name);
-    digits(out, number);
-}
-
-fn digits(out: &mut Vec<u8>, mut number: u64) {
-    let mut text = [0_u8; 20];
-    let mut at = text.len();
-    loop {
-        at -= 1;
-        text[at] = b"0123456789"[usize::try_from(number % 10).expect("a digit")];
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&text[at..]);
+    push_number(out, number);
 }
 
 fn text(out: &mut Vec<u8>, name: &str, text: &str) {
