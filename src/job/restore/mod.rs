@@ -469,7 +469,8 @@ impl Restore<'_> {
         if !needs_staging {
             return Err(error);
         }
-        self.desk.notice(format!("what is in staging comes back; no more: {}", chain(&error)));
+        self.desk
+            .notice(format!("what is in staging comes back; no more: {}", causes::chain(&error)));
         self.unavailable.extend(self.catalog.volumes()?.iter().map(|volume| volume.id));
         self.obstacle.get_or_insert(error);
         Ok(())

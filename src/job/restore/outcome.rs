@@ -18,7 +18,7 @@ use crate::{
     job::{
         Desk, JobError,
         monitor::{Event, Lost},
-        restore::{plan::sorting, wanted::Wanted},
+        restore::wanted::Wanted,
     },
     printable::Printable,
     sorter::Sorter,
@@ -224,7 +224,7 @@ impl<'a> Outcome<'a> {
         let mut text = serde_json::to_vec(&line).expect("names and digests");
         text.push(b'\n');
         records.count += 1;
-        records.lines.push_keyed(path, &text).map_err(sorting)
+        records.lines.push_keyed(path, &text).map_err(JobError::sorting)
     }
 
     /// Writes the file of names, if there is any to tell, under the name `temporary` first. Returns
@@ -236,8 +236,8 @@ impl<'a> Outcome<'a> {
         let Some(Records { lines, count }) = self.records.take() else { return Ok(None) };
         let file = File::create_new(temporary).map_err(JobError::file("make", temporary))?;
         let mut to = BufWriter::new(file);
-        for record in lines.finish().map_err(sorting)? {
-            let record = record.map_err(sorting)?;
+        for record in lines.finish().map_err(JobError::sorting)? {
+            let record = record.map_err(JobError::sorting)?;
             to.write_all(record.value()).map_err(JobError::file("write", temporary))?;
         }
         let written = to.flush().and_then(|()| to.get_ref().sync_all());
@@ -307,7 +307,7 @@ pub(super) fn fatal(error: DestinationError) -> JobError {
             let path = Some(Printable(&path).to_string().into());
             JobError::File { operation, path, cause: io::ErrorKind::AlreadyExists.into() }
         }
-        DestinationError::Deferred(cause) => sorting(cause),
+        DestinationError::Deferred(cause) => JobError::sorting(cause),
     }
 }
 

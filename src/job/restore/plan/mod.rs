@@ -259,8 +259,8 @@ impl Planner<'_> {
         sorter: Sorter,
     ) -> Result<(Vec<Leg>, Spool<Stop>), JobError> {
         let mut stops = SpoolWriter::new(self.desk)?;
-        for record in sorter.finish().map_err(sorting)? {
-            let record = record.map_err(sorting)?;
+        for record in sorter.finish().map_err(JobError::sorting)? {
+            let record = record.map_err(JobError::sorting)?;
             let stop: Stop = serde_json::from_slice(record.value()).expect("it was written so");
             match &mut drafts[stop.rank] {
                 Draft::Staging(_, told) => {
@@ -313,11 +313,7 @@ fn push_stop(sorter: &mut Sorter, choice: &Choice, piece: Piece) -> Result<(), J
     key.extend_from_slice(&stop.begin.0.to_be_bytes());
     key.extend_from_slice(&stop.piece.member.offset.to_be_bytes());
     let value = serde_json::to_vec(&stop).expect("text, numbers and lists");
-    sorter.push_keyed(&key, &value).map_err(sorting)
-}
-
-pub(super) fn sorting(cause: crate::sorter::SorterError) -> JobError {
-    JobError::File { operation: "sort in", path: Some(cause.directory), cause: cause.source }
+    sorter.push_keyed(&key, &value).map_err(JobError::sorting)
 }
 
 impl Near {

@@ -90,13 +90,13 @@ impl Reader<'_> {
             Some((of, opened)) if of == begin => opened,
             Some(_) | None => {
                 let opened = OpenSealed::open((self.dir, &Disk), segment);
-                let opened = opened.map_err(|error| crate::job::findings::chain(&error))?;
+                let opened = opened.map_err(|error| crate::causes::chain(&error))?;
                 opened.ok_or_else(|| "it was freed meanwhile, so it is on tape".to_owned())?
             }
         };
         let offset = (wanted.0 - begin.0) * room.len() as u64;
         let read = opened.read_at(room, offset);
         self.open = Some((begin, opened));
-        read.map_err(|error| crate::job::findings::chain(&error))
+        read.map_err(|error| crate::causes::chain(&error))
     }
 }

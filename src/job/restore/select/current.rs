@@ -13,7 +13,7 @@ use crate::{
         JobError,
         restore::{
             outcome::NotRestored,
-            select::{Picker, SORTER_BYTES, Snapshots, moment, name_bytes, sorting},
+            select::{Picker, SORTER_BYTES, Snapshots, moment, name_bytes},
         },
     },
     sorter::Sorter,
@@ -144,12 +144,12 @@ impl Picker<'_, '_> {
             let key = name_bytes(&entry.source, &entry.item.key, &Default::default());
             let state = State { sealed, place, entry };
             let value = serde_json::to_vec(&state).expect("text, numbers and lists");
-            states.push_keyed(&key, &value).map_err(sorting)
+            states.push_keyed(&key, &value).map_err(JobError::sorting)
         })?;
         let mut name = Vec::new();
         let mut of_one = Vec::new();
-        for record in states.finish().map_err(sorting)? {
-            let record = record.map_err(sorting)?;
+        for record in states.finish().map_err(JobError::sorting)? {
+            let record = record.map_err(JobError::sorting)?;
             if record.key() != name {
                 self.take_states(&std::mem::take(&mut of_one), all_versions)?;
                 name = record.key().to_vec();

@@ -218,7 +218,7 @@ impl Picker<'_, '_> {
             key.extend_from_slice(&group.inode.to_be_bytes());
             key.extend_from_slice(&file.identity().0);
             let value = serde_json::to_vec(&file).expect("a file is text, numbers and lists");
-            return self.groups.push_keyed(&key, &value).map_err(sorting);
+            return self.groups.push_keyed(&key, &value).map_err(JobError::sorting);
         }
         self.put_file(&file)
     }
@@ -237,8 +237,8 @@ impl Picker<'_, '_> {
     fn finish(mut self) -> Result<Selected, JobError> {
         let in_parts = std::mem::replace(&mut self.in_parts, Sorter::new(&self.desk.scratch, 0));
         let mut before = None;
-        for record in in_parts.finish().map_err(sorting)? {
-            let record = record.map_err(sorting)?;
+        for record in in_parts.finish().map_err(JobError::sorting)? {
+            let record = record.map_err(JobError::sorting)?;
             if before.as_deref() == Some(record.key()) {
                 continue;
             }
@@ -250,8 +250,8 @@ impl Picker<'_, '_> {
         let mut links = SpoolWriter::new(self.desk)?;
         let groups = std::mem::replace(&mut self.groups, Sorter::new(&self.desk.scratch, 0));
         let mut before = None;
-        for record in groups.finish().map_err(sorting)? {
-            let record = record.map_err(sorting)?;
+        for record in groups.finish().map_err(JobError::sorting)? {
+            let record = record.map_err(JobError::sorting)?;
             let file = serde_json::from_slice(record.value()).expect("it was written so");
             if before.as_deref() == Some(record.key()) {
                 links.push(&file)?;
@@ -276,7 +276,7 @@ impl Picker<'_, '_> {
     ) -> Result<(), JobError> {
         let key = name_bytes(&entry.source, &entry.item.key, &entry.item.version);
         let value = serde_json::to_vec(&(places, beside)).expect("names and numbers");
-        self.in_parts.push_keyed(&key, &value).map_err(sorting)
+        self.in_parts.push_keyed(&key, &value).map_err(JobError::sorting)
     }
 }
 
@@ -300,10 +300,6 @@ fn is_whole(members: &[Member], size: u64) -> bool {
 
 /// The newest complete run of each source, to look up what was current.
 type Snapshots = HashMap<SourceName, Snapshot>;
-
-fn sorting(cause: crate::sorter::SorterError) -> JobError {
-    JobError::File { operation: "sort in", path: Some(cause.directory), cause: cause.source }
-}
 
 /// The moment that a query asks for.
 fn moment(query: &Query, desk: &Desk) -> Timestamp {
