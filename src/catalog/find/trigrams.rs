@@ -1,5 +1,7 @@
 //! Trigrams: three bytes in a row of a key in lower case, which an index finds keys by.
 
+use crate::catalog::members::shared;
+
 /// A trigram that was met: its three bytes, the first highest.
 pub(super) type Trigram = u32;
 
@@ -42,7 +44,7 @@ fn trigram(three: &[u8]) -> Trigram {
 #[derive(Debug)]
 pub(super) struct Scanner {
     before: Vec<u8>,
-    key: Vec<u8>,
+    folded: Vec<u8>,
     /// For each of some hashes, which trigram was met last, and in which group.
     seen: Vec<(u32, Trigram)>,
     group: u32,
@@ -50,7 +52,7 @@ pub(super) struct Scanner {
 
 impl Default for Scanner {
     fn default() -> Self {
-        Self { before: Vec::new(), key: Vec::new(), seen: vec![(0, 0); SEEN], group: 0 }
+        Self { before: Vec::new(), folded: Vec::new(), seen: vec![(0, 0); SEEN], group: 0 }
     }
 }
 
@@ -68,11 +70,13 @@ impl Scanner {
     /// Visits the trigrams of the group's next key that no key of the group had before, and few
     /// that one had.
     pub(super) fn scan(&mut self, key: &[u8], visit: &mut dyn FnMut(Trigram)) {
-        self.key.clear();
-        fold_into(key, &mut self.key);
-        let shared = self.before.iter().zip(&self.key).take_while(|(a, b)| a == b).count();
-        // The two bytes before begin trigrams that are new.
-        for three in self.key[shared.saturating_sub(2)..].windows(3) {
+        let shared = shared(&self.before, key);
+        // The two bytes before begin trigrams that are new. Beyond ASCII a character may be cut
+        // there, and be another in lower case.
+        let from = if key.is_ascii() { shared.saturating_sub(2) } else { 0 };
+        self.folded.clear();
+        fold_into(&key[from..], &mut self.folded);
+        for three in self.folded.windows(3) {
             let trigram = trigram(three);
             let hash = trigram.wrapping_mul(0x9e37_79b1) >> (u32::BITS - SEEN_BITS);
             let seen = &mut self.seen[usize::try_from(hash).expect("few bits")];
@@ -81,7 +85,8 @@ impl Scanner {
                 visit(trigram);
             }
         }
-        std::mem::swap(&mut self.before, &mut self.key);
+        self.before.truncate(shared);
+        self.before.extend_from_slice(&key[shared..]);
     }
 }
 

@@ -179,7 +179,15 @@ fn place_marks(mut bytes: &[u8], columns: &[Vec<u8>]) -> Result<Vec<usize>, Dama
     Ok(marks)
 }
 
+/// How many bytes two texts have in common at their beginning.
+pub(in crate::catalog) fn shared(a: &[u8], b: &[u8]) -> usize {
+    let words = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+    let alike = words.take_while(|(a, b)| a == b).count() * 8;
+    alike + a[alike..].iter().zip(&b[alike..]).take_while(|(a, b)| a == b).count()
+}
+
 /// Appends `value` in seven bits a byte, the lowest first.
+#[inline]
 pub(in crate::catalog) fn put_varint(to: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         to.push(value.to_le_bytes()[0] | 0x80);
@@ -248,6 +256,19 @@ mod tests {
         assert!(reader.group::<3>(5).is_err());
         for cut in 0..bytes.len() {
             assert!(Reader::open(&bytes[..cut], 3).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_is_shared_is_counted() {
+        let text = b"0123456789abcdefghi";
+        for end in 0..text.len() {
+            let mut other = text.to_vec();
+            other[end] = b'x';
+            assert_eq!(shared(text, &other), end);
+            assert_eq!(shared(&other, text), end);
+            assert_eq!(shared(text, &text[..end]), end);
+            assert_eq!(shared(&text[..end], text), end);
         }
     }
 

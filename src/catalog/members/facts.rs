@@ -174,14 +174,14 @@ pub(in crate::catalog) fn encode(entries: &[Entry]) -> Vec<u8> {
     writer.finish()
 }
 
-/// The place of `value` in a dictionary, to which it is added if it is new.
-fn index_of<T: PartialEq>(dictionary: &mut Vec<T>, value: T) -> u64 {
+/// The place in a dictionary of what `is` true for; `make` gives it when it is new.
+fn index_of<T>(dictionary: &mut Vec<T>, is: impl Fn(&T) -> bool, make: impl FnOnce() -> T) -> u64 {
     // Neighbours are alike, and a dictionary in which nothing is must not cost its square.
     let recent = dictionary.len().saturating_sub(NEIGHBOURS);
-    if let Some(at) = dictionary[recent..].iter().rposition(|known| *known == value) {
+    if let Some(at) = dictionary[recent..].iter().rposition(is) {
         return (recent + at) as u64;
     }
-    dictionary.push(value);
+    dictionary.push(make());
     dictionary.len() as u64 - 1
 }
 
@@ -242,8 +242,17 @@ impl Encoder {
             put_varint(column, zigzag(group.device.wrapping_sub(previous.device).cast_signed()));
             put_varint(column, zigzag(group.inode.wrapping_sub(previous.inode).cast_signed()));
         }
-        let owner = Posix { xattrs: Vec::new(), link_group: None, ..posix.clone() };
-        put_varint(&mut columns[OWNER], index_of(&mut self.owners, owner));
+        let Posix { mode, uid, gid, user, group, xattrs: _, link_group: _ } = posix;
+        let owner = index_of(
+            &mut self.owners,
+            |known| {
+                (known.mode, known.uid, known.gid) == (*mode, *uid, *gid)
+                    && known.user == *user
+                    && known.group == *group
+            },
+            || Posix { xattrs: Vec::new(), link_group: None, ..posix.clone() },
+        );
+        put_varint(&mut columns[OWNER], owner);
     }
 
     fn put_object(&mut self, columns: &mut [Vec<u8>], object: &ObjectFacts) {
@@ -263,8 +272,20 @@ impl Encoder {
             put_varint(&mut columns[VERIFIED], (verified.len() as u64) << 1);
             columns[VERIFIED].extend_from_slice(verified.as_bytes());
         }
-        let rest = ObjectFacts { etag: String::new(), verified: String::new(), ..object.clone() };
-        put_varint(&mut columns[OBJECT], index_of(&mut self.objects, rest));
+        let ObjectFacts { etag: _, verified: _, storage_class, headers, metadata, tags, running } =
+            object;
+        let rest = index_of(
+            &mut self.objects,
+            |known| {
+                known.storage_class == *storage_class
+                    && known.headers == *headers
+                    && known.metadata == *metadata
+                    && known.tags == *tags
+                    && known.running == *running
+            },
+            || ObjectFacts { etag: String::new(), verified: String::new(), ..object.clone() },
+        );
+        put_varint(&mut columns[OBJECT], rest);
     }
 }
 

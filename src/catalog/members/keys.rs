@@ -1,7 +1,7 @@
 //! The keys of a pack, each as what it shares with the one before and what follows.
 
 use crate::catalog::members::columns::{
-    Damage, GROUP, Reader, Writer, length_of, put_varint, take,
+    Damage, GROUP, Reader, Writer, length_of, put_varint, shared, take,
 };
 
 const SHARED: usize = 0;
@@ -18,7 +18,7 @@ pub(in crate::catalog) fn encode<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Ve
             writer.mark();
             before = &[];
         }
-        let shared = before.iter().zip(key).take_while(|(a, b)| a == b).count();
+        let shared = shared(before, key);
         put_varint(&mut writer.columns[SHARED], shared as u64);
         put_varint(&mut writer.columns[LENGTH], (key.len() - shared) as u64);
         writer.columns[TEXT].extend_from_slice(&key[shared..]);

@@ -12,7 +12,7 @@ pub use check::Flaw;
 pub use read::Entries;
 
 pub(in crate::catalog) use columns::{
-    Damage, GROUP, Reader, Writer, length_of, put_varint, take, unzigzag, varint, zigzag,
+    Damage, GROUP, Reader, Writer, length_of, put_varint, shared, take, unzigzag, varint, zigzag,
 };
 pub(in crate::catalog) use ingest::{bounded_size, name_source};
 pub(in crate::catalog) use keys::Keys;

@@ -14,7 +14,8 @@ use crate::{
 pub(super) fn read(line: &[u8]) -> Option<Entry> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     // With neither escapes nor control characters, every text ends at the next quote.
-    if line.iter().any(|byte| *byte < b' ' || *byte == b'\\') {
+    // Looking at all bytes, many at once, is faster than stopping at the first.
+    if line.iter().fold(false, |odd, byte| odd | (*byte < b' ') | (*byte == b'\\')) {
         return None;
     }
     let mut text = Text(std::str::from_utf8(line).ok()?);
@@ -27,6 +28,7 @@ struct Text<'a>(&'a str);
 
 impl<'a> Text<'a> {
     /// Whether `token` comes next, which it then does no more.
+    #[inline]
     fn has(&mut self, token: &str) -> bool {
         match self.0.strip_prefix(token) {
             Some(rest) => {
@@ -56,14 +58,18 @@ impl<'a> Text<'a> {
 
     fn number(&mut self, token: &str) -> Option<u64> {
         self.skip(token)?;
-        let bytes = self.0.as_bytes();
-        let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if digits == 0 || digits > 1 && bytes[0] == b'0' {
-            return None;
-        }
         let mut number = 0_u64;
-        for digit in &bytes[..digits] {
-            number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        let mut digits = 0;
+        for byte in self.0.bytes() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            number = number.checked_mul(10)?.checked_add(digit.into())?;
+            digits += 1;
+        }
+        if digits == 0 || digits > 1 && self.0.starts_with('0') {
+            return None;
         }
         self.0 = &self.0[digits..];
         Some(number)

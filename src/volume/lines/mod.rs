@@ -193,7 +193,9 @@ fn text(out: &mut Vec<u8>, name: &str, text: &str) {
 }
 
 fn string(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+    // Looking at all bytes, many at once, is faster than stopping at the first.
+    let plain = |plain, b| plain & (b >= b' ') & (b != b'"') & (b != b'\\');
+    if text.bytes().fold(true, plain) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
