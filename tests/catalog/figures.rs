@@ -328,6 +328,12 @@ fn processor_time() -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// Processor time of this thread so far (proc(5), schedstat: nanoseconds).
+fn thread_time() -> Duration {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
+
 fn size(catalog: &Catalog, count: u64, what: &str) {
     let database = rusqlite::Connection::open(catalog.path()).unwrap();
     database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
@@ -358,16 +364,19 @@ fn per(bytes: u64, count: u64) -> f64 {
 
 #[expect(clippy::disallowed_methods, reason = "figures are of real time")]
 fn timed(what: &str, act: &mut dyn FnMut() -> u64) {
-    let mut times: Vec<(Duration, u64)> = (0..5)
+    let mut hits = 0;
+    let (mut times, mut processor): (Vec<Duration>, Vec<Duration>) = (0..5)
         .map(|_| {
-            let started = Instant::now();
-            let hits = act();
-            (started.elapsed(), hits)
+            let (started, begun) = (Instant::now(), thread_time());
+            hits = act();
+            (started.elapsed(), thread_time() - begun)
         })
-        .collect();
-    let first = times[0].0;
+        .unzip();
+    let first = times[0];
     times.sort_unstable();
-    println!("{what:40} {:>10.2?} (first {first:.2?}), {} hits", times[2].0, times[2].1);
+    processor.sort_unstable();
+    let (time, processor) = (times[2], processor[2]);
+    println!("{what:40} {time:>10.2?} (first {first:.2?}; processor {processor:.2?}), {hits} hits");
 }
 
 fn latencies(catalog: &Catalog) {
