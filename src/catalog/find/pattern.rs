@@ -157,6 +157,8 @@ pub(in crate::catalog) enum Matcher {
     Glob {
         glob: GlobMatcher,
         last_component: bool,
+        /// What a key has to contain, which is sooner found out than whether it matches.
+        needs: Option<memmem::Finder<'static>>,
     },
     /// The inner matcher was made from folded text and is given folded keys.
     Folded(Box<Matcher>),
@@ -171,6 +173,12 @@ impl Matcher {
                 return Self::Glob {
                     glob: glob.compile(ignore_case).expect("checked when made"),
                     last_component: !glob.0.contains('/'),
+                    needs: glob
+                        .literals()
+                        .iter()
+                        .filter(|literal| !ignore_case && !literal.is_empty())
+                        .max_by_key(|literal| literal.len())
+                        .map(|literal| memmem::Finder::new(literal).into_owned()),
                 };
             }
             Pattern::Substring(text) => {
@@ -188,7 +196,10 @@ impl Matcher {
             Self::Substring(finder) => finder.find(key).is_some(),
             Self::Prefix(prefix) => key.starts_with(prefix),
             Self::Exact(exact) => key == exact,
-            Self::Glob { glob, last_component } => {
+            Self::Glob { glob, last_component, needs } => {
+                if needs.as_ref().is_some_and(|needs| needs.find(key).is_none()) {
+                    return false;
+                }
                 let start = match memchr::memrchr(b'/', key) {
                     Some(slash) if *last_component => slash + 1,
                     _ => 0,

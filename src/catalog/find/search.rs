@@ -16,7 +16,7 @@ use crate::{
             candidates::{Candidate, Plan},
             pattern::Matcher,
         },
-        members::{Damage, GROUP, Keys, Pack, bounded_size, damaged},
+        members::{self, Facts, GROUP, Keys, bounded_size, damaged},
         runs::Snapshot,
         state::{uuid, volume_number},
         store::Fault,
@@ -146,7 +146,7 @@ struct Loaded {
     first: u32,
     /// `None` when the bounds of the pack rule it out.
     keys: Option<Keys>,
-    pack: Option<Pack>,
+    facts: Option<Facts>,
 }
 
 impl Search<'_> {
@@ -245,7 +245,7 @@ impl Search<'_> {
             source: source.clone(),
             first: row.get(2)?,
             keys,
-            pack: None,
+            facts: None,
         }))
     }
 
@@ -274,20 +274,19 @@ impl Search<'_> {
 
     fn entries(&mut self, connection: &Connection, group: usize) -> Result<Vec<Entry>, Fault> {
         let loaded = self.loaded.as_mut().expect("a pack was loaded for its groups");
-        let pack = match &mut loaded.pack {
-            Some(pack) => pack,
+        let keys = loaded.keys.as_ref().expect("groups were looked for");
+        let facts = match &mut loaded.facts {
+            Some(facts) => facts,
             None => {
                 let mut statement =
-                    connection.prepare_cached("SELECT keys, facts FROM pack WHERE number = ?1")?;
-                let source = loaded.source.clone();
-                let pack = statement.query_row([loaded.number], |row| {
-                    let blob = |at| row.get_ref(at)?.as_blob().map_err(rusqlite::Error::from);
-                    Ok(Pack::open(source, blob(0)?, blob(1)?))
+                    connection.prepare_cached("SELECT facts FROM pack WHERE number = ?1")?;
+                let facts = statement.query_row([loaded.number], |row| {
+                    Ok(Facts::open(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?))
                 })?;
-                loaded.pack.insert(pack.map_err(damaged)?)
+                loaded.facts.insert(facts.map_err(damaged)?)
             }
         };
-        pack.group(group).map_err(|damage: Damage| damaged(damage))
+        members::group(&loaded.source, (keys, facts), group).map_err(damaged)
     }
 
     /// Whether an entry whose key matches is what the query asks for.

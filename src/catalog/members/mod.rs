@@ -14,9 +14,10 @@ pub use read::Entries;
 pub(in crate::catalog) use columns::{
     Damage, GROUP, Reader, Writer, length_of, put_varint, shared, take, unzigzag, varint, zigzag,
 };
+pub(in crate::catalog) use facts::Facts;
 pub(in crate::catalog) use ingest::{bounded_size, name_source};
 pub(in crate::catalog) use keys::Keys;
-pub(in crate::catalog) use pack::Pack;
+pub(in crate::catalog) use pack::{Pack, group};
 pub(in crate::catalog) use read::damaged;
 
 /// Members in one pack. Larger ones save 2 bytes a member and cost every hit of a scattered search

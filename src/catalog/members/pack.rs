@@ -34,6 +34,19 @@ pub(in crate::catalog) struct Pack {
     facts: Facts,
 }
 
+/// The entries of a group of a pack, in order.
+pub(in crate::catalog) fn group(
+    source: &SourceName,
+    (keys, facts): (&Keys, &Facts),
+    group: usize,
+) -> Result<Vec<Entry>, Damage> {
+    let mut known = Vec::with_capacity(GROUP);
+    keys.each(group, &mut |_, key| known.push(Key(key.to_vec())))?;
+    let mut entries = Vec::with_capacity(known.len());
+    facts.each(group, (source, known), &mut |_, entry| entries.push(entry))?;
+    Ok(entries)
+}
+
 impl Pack {
     pub(in crate::catalog) fn open(
         source: SourceName,
@@ -45,10 +58,6 @@ impl Pack {
 
     /// The entries of a group, in order.
     pub(in crate::catalog) fn group(&self, group: usize) -> Result<Vec<Entry>, Damage> {
-        let mut keys = Vec::with_capacity(GROUP);
-        self.keys.each(group, &mut |_, key| keys.push(Key(key.to_vec())))?;
-        let mut entries = Vec::with_capacity(keys.len());
-        self.facts.each(group, (&self.source, keys), &mut |_, entry| entries.push(entry))?;
-        Ok(entries)
+        self::group(&self.source, (&self.keys, &self.facts), group)
     }
 }
