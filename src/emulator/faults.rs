@@ -270,6 +270,8 @@ impl CommandKind {
             | Command::PersistentReserveIn { .. }
             | Command::PersistentReserveOut { .. }
             | Command::ReportLuns { .. }
+            | Command::SecurityProtocolIn { .. }
+            | Command::SecurityProtocolOut { .. }
             | Command::ReportSupportedOperationCodes { .. }
             | Command::PositionToElement { .. } => Self::Other,
         }

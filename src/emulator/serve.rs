@@ -81,6 +81,7 @@ fn is_sent(request: &Request) -> bool {
             | opcode::MODE_SELECT_10
             | opcode::PERSISTENT_RESERVE_OUT
             | opcode::WRITE_ATTRIBUTE
+            | opcode::SECURITY_PROTOCOL_OUT
     )
 }
 

@@ -13,6 +13,8 @@ pub mod log;
 pub mod mam;
 pub mod mode;
 pub mod position;
+pub mod protection;
 pub mod reservation;
+pub mod security;
 pub mod sense;
 pub mod text;

@@ -171,6 +171,8 @@ impl EmulatedChanger {
             | Command::PersistentReserveOut { .. }
             | Command::ReadAttribute { .. }
             | Command::WriteAttribute { .. }
+            | Command::SecurityProtocolIn { .. }
+            | Command::SecurityProtocolOut { .. }
             | Command::Space16 { .. }
             | Command::Locate16 { .. }
             | Command::ReportSupportedOperationCodes { .. } => Err(unsupported()),

@@ -84,6 +84,10 @@ pub enum Command {
     Space16 { code: SpaceCode, count: i64 },
     /// LOCATE(16).
     Locate16 { immediate: bool, partition: Option<u8>, to: LocateTarget },
+    /// SECURITY PROTOCOL IN. `specific` is the page; lengths are bytes.
+    SecurityProtocolIn { protocol: u8, specific: u16, allocation: u32 },
+    /// SECURITY PROTOCOL OUT.
+    SecurityProtocolOut { protocol: u8, specific: u16, length: u32 },
     /// REPORT LUNS.
     ReportLuns { select: u8, allocation: u32 },
     /// REPORT SUPPORTED OPERATION CODES; `timeouts` is RCTD.
@@ -279,6 +283,8 @@ impl Command {
             Self::WriteAttribute { .. } => "WRITE ATTRIBUTE",
             Self::Space16 { .. } => "SPACE(16)",
             Self::Locate16 { .. } => "LOCATE(16)",
+            Self::SecurityProtocolIn { .. } => "SECURITY PROTOCOL IN",
+            Self::SecurityProtocolOut { .. } => "SECURITY PROTOCOL OUT",
             Self::ReportLuns { .. } => "REPORT LUNS",
             Self::ReportSupportedOperationCodes { .. } => "REPORT SUPPORTED OPERATION CODES",
             Self::InitializeElementStatus => "INITIALIZE ELEMENT STATUS",

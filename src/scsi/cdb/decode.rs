@@ -130,7 +130,21 @@ fn tape(opcode: u8, f: Fields<'_>) -> Result<Command, CdbError> {
         },
         op::SPACE_16 => Command::Space16 { code: space_code(f)?, count: f.i64(4) },
         op::LOCATE_16 => locate_16(f)?,
+        op::SECURITY_PROTOCOL_IN | op::SECURITY_PROTOCOL_OUT => security(opcode, f)?,
         _ => return primary(opcode, f),
+    })
+}
+
+fn security(opcode: u8, f: Fields<'_>) -> Result<Command, CdbError> {
+    // INC_512: lengths in units of 512 bytes, which no page here needs.
+    if f.flag(4, 7) {
+        return Err(CdbError::Field(4));
+    }
+    let (protocol, specific, length) = (f.u8(1), f.u16(2), f.u32(6));
+    Ok(if opcode == op::SECURITY_PROTOCOL_IN {
+        Command::SecurityProtocolIn { protocol, specific, allocation: length }
+    } else {
+        Command::SecurityProtocolOut { protocol, specific, length }
     })
 }
 

@@ -153,6 +153,12 @@ impl Command {
                     .u8(3, partition.unwrap_or(0))
                     .u64(4, identifier)
             }
+            Self::SecurityProtocolIn { protocol, specific, allocation } => {
+                cdb(op::SECURITY_PROTOCOL_IN).u8(1, protocol).u16(2, specific).u32(6, allocation)
+            }
+            Self::SecurityProtocolOut { protocol, specific, length } => {
+                cdb(op::SECURITY_PROTOCOL_OUT).u8(1, protocol).u16(2, specific).u32(6, length)
+            }
             Self::ReportLuns { select, allocation } => {
                 cdb(op::REPORT_LUNS).u8(2, select).u32(6, allocation)
             }

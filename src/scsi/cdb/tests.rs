@@ -116,6 +116,16 @@ fn long_tape_commands_have_the_bytes_of_the_standard() {
     );
     check(
         Peripheral::Tape,
+        Command::SecurityProtocolIn { protocol: 0x20, specific: 0x0021, allocation: 8192 },
+        &[0xA2, 0x20, 0, 0x21, 0, 0, 0, 0, 0x20, 0, 0, 0],
+    );
+    check(
+        Peripheral::Tape,
+        Command::SecurityProtocolOut { protocol: 0x20, specific: 0x0010, length: 52 },
+        &[0xB5, 0x20, 0, 0x10, 0, 0, 0, 0, 0, 52, 0, 0],
+    );
+    check(
+        Peripheral::Tape,
         Command::Space16 { code: SpaceCode::EndOfData, count: 0 },
         &[0x91, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
     );

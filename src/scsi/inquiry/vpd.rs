@@ -14,6 +14,8 @@ pub const SEQUENTIAL: u8 = 0xB0;
 pub const MANUFACTURER_SERIAL: u8 = 0xB1;
 /// TapeAlert supported flags.
 pub const TAPE_ALERT: u8 = 0xB2;
+/// Logical block protection.
+pub const BLOCK_PROTECTION: u8 = 0xB5;
 
 /// A page: four bytes of header, then its body (SPC, Vital product data parameters).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -124,6 +124,7 @@ codes! {
     AUXILIARY_MEMORY_WRITE_ERROR = 0x0C 0x0B "auxiliary memory write error";
     EXCESSIVE_WRITE_ERRORS = 0x03 0x02 "excessive write errors";
     BLOCK_GUARD_CHECK_FAILED = 0x10 0x01 "block protection check failed";
+    PROTECTION_ERROR_ON_RECOVERY = 0x10 0x04 "block protection error on recovered buffered data";
     UNRECOVERED_READ_ERROR = 0x11 0x00 "unrecovered read error";
     READ_RETRIES_EXHAUSTED = 0x11 0x01 "read retries exhausted";
     INCOMPLETE_BLOCK_READ = 0x11 0x08 "incomplete block read";
@@ -146,6 +147,9 @@ codes! {
     PARAMETER_NOT_SUPPORTED = 0x26 0x01 "parameter not supported";
     PARAMETER_VALUE_INVALID = 0x26 0x02 "parameter value invalid";
     INVALID_RELEASE_OF_RESERVATION = 0x26 0x04 "invalid release of a reservation";
+    WRONG_KEY_LIMIT = 0x26 0x10 "too many wrong keys, unload or power-cycle the drive";
+    INCOMPLETE_KEY_DATA = 0x26 0x11 "incomplete key-associated data";
+    KEY_REFERENCE_NOT_FOUND = 0x26 0x12 "key reference not found";
     WRITE_PROTECTED = 0x27 0x00 "write protected";
     MEDIUM_MAY_HAVE_CHANGED = 0x28 0x00 "became ready, the cartridge may have changed";
     IMPORT_OR_EXPORT_ACCESSED = 0x28 0x01 "a mail slot was accessed";
@@ -161,6 +165,9 @@ codes! {
     RESERVATIONS_PREEMPTED = 0x2A 0x03 "reservation preempted";
     RESERVATIONS_RELEASED = 0x2A 0x04 "reservation released";
     REGISTRATIONS_PREEMPTED = 0x2A 0x05 "registration preempted";
+    ENCRYPTION_PARAMETERS_CHANGED = 0x2A 0x11 "encryption parameters changed by another initiator";
+    ENCRYPTION_PARAMETERS_CHANGED_BY_VENDOR = 0x2A 0x12 "encryption parameters changed by the drive";
+    KEY_INSTANCE_CHANGED = 0x2A 0x13 "the key instance counter changed";
     COMMAND_SEQUENCE_ERROR = 0x2C 0x00 "command sequence error";
     NOT_RESERVED = 0x2C 0x0B "not reserved";
     COMMANDS_CLEARED = 0x2F 0x00 "commands cleared by another initiator";
@@ -209,4 +216,6 @@ codes! {
     UNABLE_TO_DECRYPT = 0x74 0x01 "unable to decrypt";
     UNENCRYPTED_WHILE_DECRYPTING = 0x74 0x02 "unencrypted data met while decrypting";
     INCORRECT_KEY = 0x74 0x03 "incorrect decryption key";
+    INTEGRITY_VALIDATION_FAILED = 0x74 0x04 "decrypted data fail their integrity check";
+    DECRYPTION_ERROR = 0x74 0x05 "error while decrypting";
 }
