@@ -1,6 +1,6 @@
 //! What the drives and cartridges of each generation are like.
 
-use crate::scsi::density::Generation;
+use crate::scsi::{density::Generation, protection::Method};
 
 /// A recording format, as REPORT DENSITY SUPPORT describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,15 @@ pub(crate) fn compatibility(drive: Generation, density: u8) -> Compatibility {
         Some(medium) if drive.writes(medium) => Compatibility::Writes,
         Some(medium) if drive.reads(medium) => Compatibility::Reads,
         Some(_) | None => Compatibility::Neither,
+    }
+}
+
+/// How a drive protects blocks on their way.
+pub(crate) fn protection_methods(drive: Generation) -> &'static [Method] {
+    if matches!(drive, Generation::Lto5 | Generation::Lto6) {
+        &[Method::ReedSolomon]
+    } else {
+        &[Method::ReedSolomon, Method::Crc32c]
     }
 }
 

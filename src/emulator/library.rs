@@ -52,6 +52,8 @@ pub struct Settings {
     pub programmable_early_warning_each: bool,
     /// Step of the capacity pages, in MiB.
     pub capacity_step_mib: u64,
+    /// Whether the library gives the drives their keys, so that they take none from a host.
+    pub library_manages_keys: bool,
 }
 
 /// What an element of the library is for (SMC, element types).
@@ -134,6 +136,7 @@ impl Default for Settings {
             early_warning_once: false,
             programmable_early_warning_each: false,
             capacity_step_mib: 1,
+            library_manages_keys: false,
         }
     }
 }

@@ -6,11 +6,18 @@ use crate::emulator::{
     generation::{Compatibility, compatibility},
     tape::{Kind, Object},
 };
-use crate::scsi::sense::{Code, Key, Sense};
+use crate::scsi::{
+    protection::GUARD,
+    sense::{Code, Key, Sense},
+};
 use crate::transport::Transfer;
 
 /// The largest block, in bytes (READ BLOCK LIMITS).
 pub(crate) const BLOCK_LIMIT: u32 = 8 << 20;
+
+/// Bytes behind each block while block protection is on.
+#[expect(clippy::cast_possible_truncation, reason = "four")]
+const GUARD_LEN: u32 = GUARD as u32;
 
 /// TapeAlert flags that data commands raise.
 const ALERT_WRITE_PROTECT: u8 = 9;
@@ -63,9 +70,14 @@ impl EmulatedDrive {
         }
         self.begin_writing()?;
         let size = usize::try_from(request.size).map_err(|_| invalid_field(2))?;
+        let guard = self.registers.modes.guard_on_write();
         let before = self.used_before(self.stand.position);
         let mut moved = 0;
-        for (done, block) in (0..).zip(data.chunks_exact(size)) {
+        for (done, chunk) in (0..).zip(data.chunks_exact(size)) {
+            let block = match guard {
+                Some(method) => method.checked(chunk).ok_or_else(|| guard_failed(moved))?,
+                None => chunk,
+            };
             if !self.has_room(u64::from(request.size)) {
                 let mut check = self.overflow(0);
                 check.transferred = moved;
@@ -75,7 +87,7 @@ impl EmulatedDrive {
                 return Err(check);
             }
             let at = self.stand.position;
-            self.usable()?.image.write_block(at, block)?;
+            self.put_block(at, block)?;
             self.stand.position += 1;
             moved += size;
         }
@@ -283,19 +295,27 @@ impl EmulatedDrive {
         let length = match object.kind {
             Kind::Filemark => return Err(filemark(information)),
             Kind::Bad(_) => return Err(self.unreadable(information)),
-            Kind::Block(length) => length,
+            Kind::Block(length) | Kind::Sealed(length) => length,
         };
-        let length_here = usize::try_from(length).unwrap_or(usize::MAX).min(room.len());
-        let read = self.usable()?.image.read(object, &mut room[..length_here]);
-        if let Err(error) = read {
-            tracing::error!(%error, "the emulator cannot read a tape file");
-            return Err(self.unreadable(information));
+        let bytes = usize::try_from(length).unwrap_or(usize::MAX);
+        let length_here = bytes.min(room.len());
+        if let Err(check) = self.get_block(object, &mut room[..length_here]) {
+            // What cannot be decrypted stays before the head (SSC, Decryption).
+            self.stand.position -= 1;
+            return Err(check);
+        }
+        let guard = self.registers.modes.guard_on_read();
+        if let Some(method) = guard
+            && let Some((block, behind)) = room.split_at_mut_checked(bytes)
+            && let Some(behind) = behind.first_chunk_mut()
+        {
+            *behind = method.guard()(block);
         }
         if let Some(loaded) = &mut self.loaded {
             loaded.cartridge.bytes_read += u64::from(length);
             loaded.changed = true;
         }
-        Ok(length)
+        Ok(if guard.is_some() { length + GUARD_LEN } else { length })
     }
 
     /// VERIFY(6): reads without delivering, to end of data, by filemarks or by blocks.
@@ -314,8 +334,8 @@ impl EmulatedDrive {
                 Kind::Bad(_) => return Err(self.unreadable(information)),
                 Kind::Filemark if by_filemarks || to_end => left -= 1,
                 Kind::Filemark => return Err(filemark(information)),
-                Kind::Block(_) if by_filemarks => {}
-                Kind::Block(_) => left -= 1,
+                Kind::Block(_) | Kind::Sealed(_) if by_filemarks => {}
+                Kind::Block(_) | Kind::Sealed(_) => left -= 1,
             }
         }
         Ok(0)
@@ -327,7 +347,7 @@ impl EmulatedDrive {
         self.stand.position = (self.stand.position + 1).min(self.objects());
     }
 
-    fn object_here(&self) -> Option<Object> {
+    pub(crate) fn object_here(&self) -> Option<Object> {
         self.loaded.as_ref()?.image.index().object(self.stand.position)
     }
 
@@ -348,6 +368,11 @@ impl EmulatedDrive {
         let sense = Sense::new(Key::MediumError, Code::UNRECOVERED_READ_ERROR);
         Sense { information, ..sense }.into()
     }
+}
+
+/// The block that came after `moved` bytes is not as the host sent it. It is not written.
+fn guard_failed(moved: usize) -> Check {
+    Check::after(moved, Sense::new(Key::HardwareError, Code::BLOCK_GUARD_CHECK_FAILED))
 }
 
 /// A filemark was met, and passed.

@@ -91,6 +91,7 @@ impl EmulatedDrive {
         }
         // Whatever was in has been pulled out: its files may be another drive's by now.
         self.loaded = None;
+        self.crypto.demount()?;
         self.stand = Stand { changes, prevented: self.stand.prevented, ..Stand::POWERED_ON };
         self.registers.modes.forget_medium();
         self.registers_changed = true;
@@ -221,6 +222,7 @@ impl EmulatedDrive {
             ..self.stand
         };
         self.registers.modes.forget_medium();
+        self.crypto.demount()?;
         self.registers_changed = true;
         Ok(0)
     }
@@ -318,6 +320,7 @@ impl EmulatedDrive {
             self.save_cartridge()?;
             self.save_index();
         }
+        self.crypto.forget()?;
         let seat = match self.stand.seat {
             Seat::Empty => Seat::Empty,
             Seat::Ejected => Seat::Ejected,

@@ -1,5 +1,6 @@
 //! The drive: one SSC logical unit that reads and writes the cartridge in its bay.
 
+mod crypto;
 mod data;
 mod medium;
 mod motion;
@@ -12,6 +13,7 @@ use std::{fs::File, io, path::Path, time::Duration};
 use crate::emulator::{
     answer::{Answer, Check, completion, deliver, invalid_field, room, unsupported},
     drive::{
+        crypto::Crypto,
         medium::Loaded,
         pages::{Identity, ModePages},
         state::{Counters, FIRST_NEXUS, Files, Registers, Seat, Stand},
@@ -44,6 +46,7 @@ pub struct EmulatedDrive {
     /// Whether the registers differ from their file.
     registers_changed: bool,
     loaded: Option<Loaded>,
+    crypto: Crypto,
     /// Capacity used at the last flush, which is what the capacity pages know.
     used_at_flush: u64,
     faults: Faults,
@@ -119,6 +122,7 @@ impl EmulatedDrive {
             registers: Registers::powered_on(ModePages::new(), Counters::default()),
             registers_changed: false,
             loaded: None,
+            crypto: Crypto::default(),
             used_at_flush: 0,
             faults: Faults::default(),
         };
@@ -152,6 +156,7 @@ impl EmulatedDrive {
             registers,
             registers_changed: fresh,
             loaded: None,
+            crypto: Crypto::read(dir, number)?,
             used_at_flush: 0,
             faults: Faults::read(dir)?,
         };
@@ -292,6 +297,12 @@ impl EmulatedDrive {
             Command::WriteAttribute { partition, length, .. } => {
                 self.write_attribute(partition, length, transfer)
             }
+            Command::SecurityProtocolIn { protocol, specific, allocation } => {
+                self.security_in((protocol, specific), allocation, transfer)
+            }
+            Command::SecurityProtocolOut { protocol, specific, length } => {
+                self.security_out((protocol, specific), length, transfer)
+            }
             Command::ReportLuns { allocation, .. } => self.report_luns(allocation, transfer),
             Command::ReportSupportedOperationCodes { timeouts, query, allocation } => {
                 self.operation_codes(timeouts, query, allocation, transfer)
@@ -383,15 +394,12 @@ impl EmulatedDrive {
                 self.stand.prevented = false;
                 self.registers.modes = ModePages::new();
                 self.show_medium();
+                let answer = answer.and(self.crypto.forget().map(|()| 0).map_err(Check::from));
                 self.registers.attention(Code::POWER_ON_OR_RESET, Some(self.nexus));
                 let code = Code::POWER_ON_OR_RESET;
                 Struck::Answer(answer.and(Err((Key::UnitAttention, code).into())))
             }
-            Effect::FlipBit(bit) => {
-                let answer = self.run(cdb, transfer);
-                flip(transfer, bit);
-                Struck::Answer(answer)
-            }
+            Effect::FlipBit(bit) => Struck::Answer(self.run_flipped(bit, cdb, transfer)),
             Effect::Sense(key, asc, ascq) => Struck::Answer(Err(sense(key, asc, ascq).into())),
             Effect::SenseAfter(key, asc, ascq) => {
                 Struck::Answer(after(self.run(cdb, transfer), sense(key, asc, ascq)))
@@ -401,6 +409,20 @@ impl EmulatedDrive {
                 Struck::Answer(self.run(cdb, transfer))
             }
         }
+    }
+
+    /// Runs a command with one bit of its data flipped on their way.
+    fn run_flipped(&mut self, bit: u64, cdb: &[u8], transfer: &mut Transfer<'_>) -> Answer {
+        if let Transfer::ToDevice(data) = transfer {
+            let mut damaged = data.to_vec();
+            flip(&mut damaged, bit);
+            return self.run(cdb, &mut Transfer::ToDevice(&damaged));
+        }
+        let answer = self.run(cdb, transfer);
+        if let Transfer::FromDevice(buffer) = transfer {
+            flip(buffer, bit);
+        }
+        answer
     }
 
     fn raise_alert(&mut self, flag: u8) {
@@ -430,10 +452,8 @@ fn after(answer: Answer, sense: Sense) -> Answer {
     answer.and_then(|transferred| Err(Check::after(transferred, sense)))
 }
 
-fn flip(transfer: &mut Transfer<'_>, bit: u64) {
-    if let Transfer::FromDevice(buffer) = transfer
-        && let Some(byte) = usize::try_from(bit / 8).ok().and_then(|byte| buffer.get_mut(byte))
-    {
+fn flip(data: &mut [u8], bit: u64) {
+    if let Some(byte) = usize::try_from(bit / 8).ok().and_then(|byte| data.get_mut(byte)) {
         *byte ^= 0x80 >> (bit % 8);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Lengths are 32 bits, low byte first; a filemark is a length of zero. An erase gap is
 //! `FFFFFFFEh`, the end of the medium `FFFFFFFFh`, and bit 31 of a length marks a block that cannot
-//! be read. (SIMH Magtape Representation and Handling, extended format.)
+//! be read. Bit 28, a private class, marks an encrypted block. (SIMH Magtape Representation and
+//! Handling, extended format.)
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,11 +12,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::emulator::tape::index::{Index, Kind, Object, Stamp};
+use crate::emulator::tape::index::{Index, Kind, Object, SEALED_OVERHEAD, Stamp};
 
 const END_OF_MEDIUM: u32 = 0xFFFF_FFFF;
 const ERASE_GAP: u32 = 0xFFFF_FFFE;
 const LENGTH_MASK: u32 = 0x0FFF_FFFF;
+/// Class of a record that holds an encrypted block: one of those that are private.
+const SEALED: u32 = 0x1000_0000;
 const SCAN_WINDOW: usize = 4096;
 
 /// One tape, open.
@@ -113,10 +116,26 @@ impl Image {
     pub(crate) fn write_block(&mut self, at: u64, data: &[u8]) -> io::Result<()> {
         let len = u32::try_from(data.len()).ok().filter(|len| (1..=LENGTH_MASK).contains(len));
         let len = len.ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?;
-        let word = len.to_le_bytes();
+        self.append_record(at, Kind::Block(len), len, data)
+    }
+
+    /// The same with the record of an encrypted block.
+    ///
+    /// # Errors
+    ///
+    /// When the host's disk refuses. The tape then ends at `at`.
+    pub(crate) fn write_sealed(&mut self, at: u64, record: &[u8]) -> io::Result<()> {
+        let len = u32::try_from(record.len()).ok().filter(|len| *len <= LENGTH_MASK);
+        let len = len.ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?;
+        let kind = sealed(len).ok_or_else(|| io::Error::from(ErrorKind::InvalidInput))?;
+        self.append_record(at, kind, len | SEALED, record)
+    }
+
+    fn append_record(&mut self, at: u64, kind: Kind, word: u32, data: &[u8]) -> io::Result<()> {
+        let word = word.to_le_bytes();
         let close = [0, word[0], word[1], word[2], word[3]];
-        let close = if len % 2 == 0 { &close[1..] } else { &close[..] };
-        self.append(at, Kind::Block(len), &[&word, data, close])
+        let close = if data.len().is_multiple_of(2) { &close[1..] } else { &close[..] };
+        self.append(at, kind, &[&word, data, close])
     }
 
     /// Puts a filemark after object `at - 1`; whatever stood behind that is gone.
@@ -199,6 +218,12 @@ fn write_all(file: &File, pieces: &[&[u8]], mut offset: u64) -> io::Result<()> {
     }
 }
 
+/// An encrypted block whose record has so many bytes of data; `None` when none has so few.
+fn sealed(record: u32) -> Option<Kind> {
+    let overhead = u32::try_from(SEALED_OVERHEAD).ok()?;
+    record.checked_sub(overhead).filter(|length| *length > 0).map(Kind::Sealed)
+}
+
 fn index_path(tape: &Path) -> PathBuf {
     tape.with_extension("idx")
 }
@@ -230,6 +255,9 @@ fn scan(file: &File, length: u64) -> io::Result<Index> {
                 continue;
             }
             _ if word >> 28 == 0 => Kind::Block(word),
+            _ if word & !LENGTH_MASK == SEALED && sealed(word & LENGTH_MASK).is_some() => {
+                sealed(word & LENGTH_MASK).expect("just seen")
+            }
             // Marked bad, or of a class that holds no tape data.
             _ => Kind::Bad(word & LENGTH_MASK),
         };
@@ -237,10 +265,10 @@ fn scan(file: &File, length: u64) -> io::Result<Index> {
         let closed = kind == Kind::Filemark || (next <= length && window.word(next - 4)? == word);
         match kind {
             _ if closed => index.push(kind, offset),
-            Kind::Block(len) | Kind::Bad(len) if next < length => {
-                index.push(Kind::Bad(len), offset);
+            Kind::Block(_) | Kind::Sealed(_) | Kind::Bad(_) if next < length => {
+                index.push(Kind::Bad(word & LENGTH_MASK), offset);
             }
-            Kind::Block(_) | Kind::Bad(_) | Kind::Filemark => break,
+            Kind::Block(_) | Kind::Sealed(_) | Kind::Bad(_) | Kind::Filemark => break,
         }
         offset = next;
     }
@@ -311,7 +339,7 @@ mod tests {
             let object = image.index().object(number).unwrap();
             match object.kind {
                 Kind::Filemark => Thing::Filemark,
-                Kind::Block(len) | Kind::Bad(len) => {
+                Kind::Block(len) | Kind::Sealed(len) | Kind::Bad(len) => {
                     let mut data = vec![0; usize::try_from(len).unwrap()];
                     image.read(object, &mut data).unwrap();
                     Thing::Block(data)

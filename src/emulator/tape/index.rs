@@ -5,6 +5,9 @@ use crate::digest::Digest;
 /// What a filemark takes of the tape's capacity, in bytes: writing nothing but filemarks ends too.
 pub(crate) const FILEMARK_COST: u64 = 4096;
 
+/// Bytes that the record of an encrypted block has more than the block.
+pub(crate) const SEALED_OVERHEAD: u64 = 80;
+
 const MAGIC: &[u8; 8] = b"TVTAPIX1";
 const HEAD_LEN: usize = 8 + 8 + 8 + 4 + 8 + 8;
 const ROW_LEN: usize = 8 + 8 + 1 + 4;
@@ -15,6 +18,8 @@ const DIGEST_LEN: usize = 32;
 pub(crate) enum Kind {
     /// A block of so many bytes.
     Block(u32),
+    /// A block of so many bytes that lies there encrypted.
+    Sealed(u32),
     /// A block that cannot be read (bit 31 of its length, or a length that is said differently
     /// before and after it).
     Bad(u32),
@@ -63,6 +68,7 @@ impl Kind {
     pub(crate) fn record_len(self) -> u64 {
         match self {
             Self::Block(len) | Self::Bad(len) => 8 + u64::from(len) + u64::from(len & 1),
+            Self::Sealed(len) => 8 + u64::from(len) + u64::from(len & 1) + SEALED_OVERHEAD,
             Self::Filemark => 4,
         }
     }
@@ -70,7 +76,7 @@ impl Kind {
     /// Bytes of the tape's capacity that it takes.
     pub(crate) fn cost(self) -> u64 {
         match self {
-            Self::Block(len) | Self::Bad(len) => u64::from(len),
+            Self::Block(len) | Self::Sealed(len) | Self::Bad(len) => u64::from(len),
             Self::Filemark => FILEMARK_COST,
         }
     }
@@ -201,6 +207,7 @@ impl Index {
                 Kind::Block(len) => (0, len),
                 Kind::Bad(len) => (1, len),
                 Kind::Filemark => (2, 0),
+                Kind::Sealed(len) => (3, len),
             };
             bytes.extend_from_slice(&run.offset.to_le_bytes());
             bytes.extend_from_slice(&run.count.to_le_bytes());
@@ -240,6 +247,7 @@ impl Index {
                 0 => Kind::Block(len),
                 1 => Kind::Bad(len),
                 2 => Kind::Filemark,
+                3 => Kind::Sealed(len),
                 _ => return None,
             };
             let first = index.objects();
@@ -267,6 +275,7 @@ mod tests {
         let kind = prop_oneof![
             (0_u32..4).prop_map(|n| Kind::Block(n * 3 + 1)),
             (1_u32..3).prop_map(Kind::Bad),
+            (1_u32..4).prop_map(Kind::Sealed),
             Just(Kind::Filemark),
         ];
         proptest::collection::vec(kind, 0..60)

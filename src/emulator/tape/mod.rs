@@ -8,4 +8,4 @@ mod index;
 pub(crate) use cartridge::{Attribute, AttributeFormat, read_json, write_json};
 pub use cartridge::{Cartridge, StorageError};
 pub(crate) use image::Image;
-pub(crate) use index::{Index, Kind, Object};
+pub(crate) use index::{Index, Kind, Object, SEALED_OVERHEAD};

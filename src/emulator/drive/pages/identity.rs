@@ -3,13 +3,14 @@
 use crate::emulator::{
     answer::{Answer, deliver, invalid_field},
     drive::{EmulatedDrive, data::BLOCK_LIMIT},
-    generation::{Compatibility, Format, compatibility, product},
+    generation::{Compatibility, Format, compatibility, product, protection_methods},
 };
 use crate::scsi::density::{self, Density, Generation};
 use crate::scsi::{
     cdb::{OpcodeQuery, U24, opcode},
     inquiry::{DeviceType, Standard, vpd},
     limits::BlockLimits,
+    protection::Offer,
 };
 use crate::transport::Transfer;
 
@@ -75,6 +76,7 @@ impl EmulatedDrive {
                 vpd::MANUFACTURER_SERIAL,
                 vpd::TAPE_ALERT,
                 VPD_ELEMENT,
+                vpd::BLOCK_PROTECTION,
             ]),
             vpd::SERIAL | vpd::MANUFACTURER_SERIAL => {
                 vpd::Page::of_text(page, &format!("{:<10}", identity.serial))
@@ -84,6 +86,18 @@ impl EmulatedDrive {
                 local_name(&identity.serial),
             ]),
             vpd::SEQUENTIAL => vpd::Page::of_sequential(true),
+            vpd::BLOCK_PROTECTION => {
+                let offers: Vec<Offer> = protection_methods(identity.generation)
+                    .iter()
+                    .map(|method| Offer {
+                        method: method.code(),
+                        length: 4,
+                        on_write: true,
+                        on_read: true,
+                    })
+                    .collect();
+                vpd::Page { code: page, body: Offer::encode_all(&offers) }
+            }
             vpd::TAPE_ALERT => vpd::Page { code: page, body: vec![0xFF; 8] },
             VPD_ELEMENT => {
                 let address = identity.element.unwrap_or(0).to_be_bytes();
@@ -257,5 +271,7 @@ const SUPPORTED: &[(u8, Option<u16>)] = &[
     (opcode::SPACE_16, None),
     (opcode::LOCATE_16, None),
     (opcode::REPORT_LUNS, None),
+    (opcode::SECURITY_PROTOCOL_IN, None),
+    (opcode::SECURITY_PROTOCOL_OUT, None),
     (opcode::MAINTENANCE_IN, Some(0x0C)),
 ];

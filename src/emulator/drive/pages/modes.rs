@@ -5,12 +5,14 @@ use serde::{Deserialize, Serialize};
 use crate::emulator::{
     answer::{Answer, Check, invalid_field, received},
     drive::{EmulatedDrive, data::BLOCK_LIMIT},
-    generation::Format,
+    generation::{Format, protection_methods},
     tape::Cartridge,
 };
 use crate::scsi::{
     cdb::{PageControl, U24},
+    density::Generation,
     mode::{BlockDescriptor, Header, Parameters, RawPage},
+    protection::{GUARD, Method},
     sense::{Code, Key, Sense},
 };
 use crate::transport::Transfer;
@@ -51,6 +53,7 @@ struct Template {
 }
 
 const COMPRESSION: (u8, u8) = (0x0F, 0);
+const DATA_PROTECTION: (u8, u8) = (0x0A, 0xF0);
 const CONFIGURATION: (u8, u8) = (0x10, 0);
 const CONFIGURATION_EXTENSION: (u8, u8) = (0x10, 1);
 const MEDIUM_CONFIGURATION: (u8, u8) = (0x1D, 0);
@@ -61,6 +64,16 @@ const TEMPLATES: &[Template] = &[
     Template { code: 0x02, subpage: 0, body: &[0; 14], changeable: &[0; 14] },
     // Control.
     Template { code: 0x0A, subpage: 0, body: &[0; 10], changeable: &[0; 10] },
+    // Control data protection: off; method, length and flags may be changed.
+    Template {
+        code: DATA_PROTECTION.0,
+        subpage: DATA_PROTECTION.1,
+        body: &[0; 28],
+        changeable: &[
+            0xFF, 0x3F, 0xC0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            0, 0,
+        ],
+    },
     // Data compression: DCE and DCC, DDE, the default algorithm both ways.
     Template {
         code: COMPRESSION.0,
@@ -154,6 +167,31 @@ impl ModePages {
 
     pub(crate) fn is_compressing(&self) -> bool {
         self.byte(COMPRESSION, 0) & 0x80 != 0
+    }
+
+    /// How blocks that are written are checked.
+    pub(crate) fn guard_on_write(&self) -> Option<Method> {
+        self.guard(0x80)
+    }
+
+    /// What is put behind blocks that are read.
+    pub(crate) fn guard_on_read(&self) -> Option<Method> {
+        self.guard(0x40)
+    }
+
+    fn guard(&self, flag: u8) -> Option<Method> {
+        let on = self.byte(DATA_PROTECTION, 2) & flag != 0;
+        Method::from_code(self.byte(DATA_PROTECTION, 0)).filter(|_| on)
+    }
+
+    /// Whether a drive of this generation protects blocks in the way that is set.
+    fn is_protection_known(&self, generation: Generation) -> bool {
+        let code = self.byte(DATA_PROTECTION, 0);
+        let length = self.byte(DATA_PROTECTION, 1);
+        code == 0
+            || Method::from_code(code).is_some_and(|method| {
+                protection_methods(generation).contains(&method) && usize::from(length) == GUARD
+            })
     }
 
     /// Software write protection (SWP).
@@ -255,6 +293,9 @@ impl EmulatedDrive {
         let list = list.ok_or((Key::IllegalRequest, Code::PARAMETER_LIST_LENGTH_ERROR))?;
         let mut modes = self.registers.modes.clone();
         modes.apply(&list)?;
+        if !modes.is_protection_known(self.identity.generation) {
+            return Err((Key::IllegalRequest, Code::PARAMETER_VALUE_INVALID).into());
+        }
         if modes != self.registers.modes {
             self.registers.modes = modes;
             self.registers.attention(Code::MODE_PARAMETERS_CHANGED, Some(self.nexus));
@@ -268,6 +309,15 @@ impl ModePages {
     fn body(&self, template: &Template) -> &[u8] {
         let own = |page: &&Stored| (page.code, page.subpage) == (template.code, template.subpage);
         self.pages.iter().find(own).map_or(template.body, |page| &page.body)
+    }
+
+    /// Adds a page that an older program, which wrote the drive's file, did not know.
+    fn learn(&mut self, template: Option<&Template>) {
+        if let Some(&Template { code, subpage, body, .. }) = template
+            && !self.pages.iter().any(|page| (page.code, page.subpage) == (code, subpage))
+        {
+            self.pages.push(Stored { code, subpage, body: body.to_vec() });
+        }
     }
 
     /// Takes what a host sent, unless it would change what it may not.
@@ -286,6 +336,7 @@ impl ModePages {
         for raw in &list.pages {
             let place = (raw.code, raw.subpage.unwrap_or(0));
             let template = TEMPLATES.iter().find(|page| (page.code, page.subpage) == place);
+            self.learn(template);
             let own = self.pages.iter_mut().find(|page| (page.code, page.subpage) == place);
             let (Some(template), Some(own)) = (template, own) else {
                 return Err(Sense::invalid_parameter_field(0));
