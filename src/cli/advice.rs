@@ -101,6 +101,10 @@ fn drive_advice(cause: &DriveError) -> Option<&'static str> {
         | DriveError::Unknown { .. } => {
             "only what was committed counts; run the same command again, it asks the tape first"
         }
+        DriveError::Damaged(_) => {
+            "look at cable, host adapter and memory: the cartridge is not at fault; then run the \
+             same command again"
+        }
         DriveError::Hardware(_) => "look at the drive's panel; use another drive",
         DriveError::WrongDevice { .. } => "name the node of a tape drive",
         DriveError::Unsupported(_) => return None,

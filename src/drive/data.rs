@@ -60,6 +60,12 @@ impl Drive {
     /// otherwise as each variant says. After [`DriveError::Deferred`] and
     /// [`DriveError::Medium`] anything since the last flush may be missing.
     pub fn write_block(&mut self, block: &[u8]) -> Result<Written, DriveError> {
+        self.write_with_guard(block)
+    }
+
+    /// Sends one block as it is: with protection on, its guard is a part of it.
+    pub(super) fn write_as_is(&mut self, block: &[u8]) -> Result<Written, DriveError> {
+        self.rely()?;
         let command = match U24::try_from(block.len()) {
             Ok(length) if length > U24::default() => Command::Write6 { fixed: false, length },
             Ok(_) | Err(_) => {
@@ -109,8 +115,14 @@ impl Drive {
     /// # Errors
     ///
     /// After [`DriveError::Medium`] the position is not known: ask for it, and locate behind the
-    /// bad object to go on.
+    /// bad object to go on. After [`DriveError::Damaged`] the tape stands behind the block.
     pub fn read_block(&mut self, buffer: &mut [u8]) -> Result<ReadOutcome, DriveError> {
+        self.read_without_guard(buffer)
+    }
+
+    /// Reads the next object as it comes: with protection on, a block's guard is a part of it.
+    pub(super) fn read_as_is(&mut self, buffer: &mut [u8]) -> Result<ReadOutcome, DriveError> {
+        self.rely()?;
         let asked = buffer.len().min(U24::MAX.get() as usize);
         let length = U24::try_from(asked).expect("cut to 24 bits");
         let command = Command::Read6 { fixed: false, suppress_length: false, length };

@@ -8,6 +8,7 @@ use crate::{
     clock::Clock,
     drive::{
         answer::{Answer, DriveError, Fault, Trouble, answer},
+        safeguard::{Encryption, Standing},
         timeout::Timeouts,
     },
     position::ObjectNumber,
@@ -15,6 +16,7 @@ use crate::{
         cdb::Command,
         density::Generation,
         log::alert::Alerts,
+        protection::Method,
         sense::{Key, Sense},
     },
     transport::{Completion, LastAct, Status, Transfer, Transport, TransportError},
@@ -39,6 +41,8 @@ pub struct Drive {
     pub(super) alerts: Alerts,
     /// The key under which the drive is reserved.
     pub(super) reserved: Option<u64>,
+    /// Block protection and encryption.
+    pub(super) standing: Standing,
 }
 
 /// What the drive was found to be able to do; `None` is not tried yet.
@@ -48,6 +52,9 @@ pub(super) struct Abilities {
     pub(super) locate_16: Option<bool>,
     /// Codes of the log pages that it has.
     pub(super) log_pages: Option<Vec<u8>>,
+    /// How it protects blocks, the best first.
+    pub(super) protection: Option<Vec<Method>>,
+    pub(super) encryption: Option<Encryption>,
 }
 
 /// Who a drive says that it is.
@@ -204,6 +211,7 @@ impl Drive {
             TransportError::Refused(_) => DriveError::Refused { fault, source },
             TransportError::Unknown(_) => {
                 self.next = None;
+                self.standing.doubt();
                 DriveError::Unknown { fault, source: Some(source) }
             }
         }
@@ -223,9 +231,13 @@ impl Drive {
         if !unmoved || disturbed {
             self.next = None;
         }
+        if disturbed {
+            self.standing.doubt();
+        }
         match trouble {
             Trouble::EndOfMedium => DriveError::EndOfMedium(fault),
             Trouble::Medium => DriveError::Medium(fault),
+            Trouble::Damaged => DriveError::Damaged(fault),
             Trouble::EndOfDataMissing => DriveError::EndOfDataMissing(fault),
             Trouble::Deferred => DriveError::Deferred(fault),
             Trouble::PositionLost => DriveError::PositionLost(fault),
@@ -256,7 +268,8 @@ impl Drive {
         DriveError::Hardware(self.fault(command.name(), None, detail))
     }
 
-    /// Gives the drive up: lets the cartridge go, ends the reservation, and leaves the last act to
+    /// Gives the drive up: takes protection and key away, lets the cartridge go, ends the
+    /// reservation, and leaves the last act to
     /// the kernel driver, so that other programs see no stale state. Without a cartridge there is
     /// no such act.
     ///
@@ -264,6 +277,7 @@ impl Drive {
     ///
     /// When one of these steps fails; those after it are not done.
     pub fn finish(mut self, act: LastAct) -> Result<(), DriveError> {
+        self.lower_safeguards();
         self.allow_removal()?;
         self.release()?;
         if self.state()? != MediumState::Ready {
@@ -344,5 +358,6 @@ fn is_question(command: &Command) -> bool {
             | Command::ReportDensitySupport { .. }
             | Command::ReportSupportedOperationCodes { .. }
             | Command::PersistentReserveIn { .. }
+            | Command::SecurityProtocolIn { .. }
     )
 }

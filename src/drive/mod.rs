@@ -12,6 +12,7 @@ mod health;
 mod medium;
 mod motion;
 mod open;
+mod safeguard;
 mod timeout;
 
 pub use answer::{DriveError, Fault};
@@ -20,3 +21,4 @@ pub use handle::{Drive, Identity, MediumState};
 pub use health::{AlertClass, Holding};
 pub use medium::{Application, Blankness, Capacity, CapacityOrigin, Medium, Preparation};
 pub use motion::{SpaceStop, Spaced};
+pub use safeguard::{BlockKey, Encryption, NamedKey, Safeguards};

@@ -9,6 +9,7 @@ use crate::{
     drive::{
         answer::DriveError,
         handle::{Abilities, Drive, Identity, MediumState},
+        safeguard::Standing,
         timeout::{Height, Timeouts},
     },
     position::Position,
@@ -63,6 +64,7 @@ impl Drive {
             abilities: Abilities::default(),
             alerts: Alerts::default(),
             reserved: None,
+            standing: Standing::default(),
         };
         drive.identify()?;
         drive.state()?;
@@ -94,7 +96,7 @@ impl Drive {
         Ok(())
     }
 
-    fn vital_page(&mut self, page: u8) -> Result<Option<vpd::Page>, DriveError> {
+    pub(super) fn vital_page(&mut self, page: u8) -> Result<Option<vpd::Page>, DriveError> {
         let command = Command::Inquiry { page: Some(page), allocation: VPD_ALLOCATION };
         let data = self.fetch_optional(&command, usize::from(VPD_ALLOCATION))?;
         Ok(data.as_deref().and_then(vpd::Page::decode).filter(|found| found.code == page))
@@ -190,12 +192,14 @@ impl Drive {
         Ok(())
     }
 
-    /// Writes what is buffered, rewinds and unloads. The cartridge may be taken afterwards.
+    /// Takes protection and key away, writes what is buffered, rewinds and unloads. The cartridge
+    /// may be taken afterwards.
     ///
     /// # Errors
     ///
     /// When something could not be written, or somebody else holds the cartridge in the drive.
     pub fn unload(&mut self) -> Result<(), DriveError> {
+        self.lower_safeguards();
         // A process that crashed may have left the removal prevented.
         self.allow_removal()?;
         self.load_unload(false)?;

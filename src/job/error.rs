@@ -191,7 +191,8 @@ fn drive_remedy(cause: &DriveError) -> Remedy {
         | DriveError::EndOfDataMissing(_)
         | DriveError::Unusable(_)
         | DriveError::WriteProtected(_) => Remedy::Media,
-        DriveError::Deferred(_)
+        DriveError::Damaged(_)
+        | DriveError::Deferred(_)
         | DriveError::PositionLost(_)
         | DriveError::Mismatch { .. }
         | DriveError::NotReady(_)

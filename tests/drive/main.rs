@@ -11,3 +11,4 @@ mod accidents;
 mod bench;
 mod hands;
 mod loaded;
+mod safeguards;

@@ -28,6 +28,10 @@ pub enum DriveError {
     /// The medium is bad here: void what was being written, or go on behind it when reading.
     #[error("medium error: {0}")]
     Medium(Box<Fault>),
+    /// A block was damaged between host and drive, as its CRC says: write the segment anew, or read
+    /// the block again. If that does not help, look at cable, host adapter and memory.
+    #[error("a block was damaged on its way: {0}")]
+    Damaged(Box<Fault>),
     /// The tape has no end of data, as after a power loss: readable up to the last flush.
     #[error("end of data is missing: {0}")]
     EndOfDataMissing(Box<Fault>),
@@ -103,6 +107,7 @@ impl DriveError {
         match self {
             Self::EndOfMedium(fault)
             | Self::Medium(fault)
+            | Self::Damaged(fault)
             | Self::EndOfDataMissing(fault)
             | Self::Deferred(fault)
             | Self::PositionLost(fault)

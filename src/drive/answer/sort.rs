@@ -30,6 +30,7 @@ pub(in crate::drive) enum Answer {
 pub(in crate::drive) enum Trouble {
     EndOfMedium,
     Medium,
+    Damaged,
     EndOfDataMissing,
     Deferred,
     PositionLost,
@@ -82,6 +83,7 @@ fn by_sense(command: &Command, sense: Sense) -> Answer {
         Key::UnitAttention => attention(sense.code),
         Key::DataProtect => protected(sense.code),
         Key::VolumeOverflow => Trouble::EndOfMedium,
+        Key::HardwareError | Key::AbortedCommand if is_guard(sense.code) => Trouble::Damaged,
         Key::AbortedCommand => Trouble::Unknown,
         Key::HardwareError
         | Key::VendorSpecific
@@ -113,6 +115,11 @@ fn is_harmless(code: Code) -> bool {
         || code == TIMESTAMP_CHANGED
         || code == Code::OPERATOR_REMOVAL_REQUEST
         || code == Code::FAILURE_PREDICTION
+}
+
+/// Whether a block's CRC was wrong when it came to the drive: then nothing of it was written.
+fn is_guard(code: Code) -> bool {
+    code == Code::BLOCK_GUARD_CHECK_FAILED || code == Code::PROTECTION_ERROR_ON_RECOVERY
 }
 
 fn not_ready(code: Code) -> Trouble {
@@ -160,6 +167,8 @@ fn attention(code: Code) -> Trouble {
 
 fn protected(code: Code) -> Trouble {
     match code.asc {
+        // The key is not the one that was set: KEY INSTANCE COUNTER HAS CHANGED and its like.
+        0x2A => Trouble::PositionLost,
         // Security, wrong key, key service (74h, 26h, EFh).
         0x74 | 0x26 | 0xEF => Trouble::Unusable,
         _ => Trouble::WriteProtected,

@@ -10,8 +10,9 @@ use crate::{
         limits::BlockLimits,
         mode::{
             Parameters,
-            page::{Compression, DataProtection, DeviceConfigurationExtension, Page},
+            page::{Compression, DeviceConfigurationExtension, Page},
         },
+        protection::GUARD,
     },
     transport::Transfer,
     unit::ByteCount,
@@ -30,8 +31,9 @@ pub struct Preparation {
 }
 
 impl Drive {
-    /// Sets variable blocks, buffering, compression, programmable early warning, no logical block
-    /// protection, and keeps the cartridge in. Reads back what must hold.
+    /// Sets variable blocks, buffering, compression, programmable early warning, and keeps the
+    /// cartridge in. Reads back what must hold. Block protection is as [`Drive::safeguard`] set it:
+    /// what another program left on would add four bytes to each block.
     ///
     /// # Errors
     ///
@@ -41,7 +43,7 @@ impl Drive {
         self.check_block_size(wanted.block_size)?;
         self.set_blocks()?;
         self.set_early_warning(wanted.early_warning)?;
-        self.set_no_protection()?;
+        self.keep_protection()?;
         self.prevent_removal()?;
         let position = self.position()?;
         debug!(drive = self.name, ?wanted, ?position, "prepared");
@@ -68,6 +70,8 @@ impl Drive {
     }
 
     fn check_block_size(&mut self, block_size: u32) -> Result<(), DriveError> {
+        let guard = if self.protection().is_some() { GUARD } else { 0 };
+        let block_size = block_size.saturating_add(u32::try_from(guard).expect("four"));
         let detail = if block_size > self.max_transfer() {
             "the host adapter does not take blocks of this size"
         } else if !self.block_limits()?.allow(block_size) {
@@ -133,29 +137,10 @@ impl Drive {
         Ok(())
     }
 
-    /// Protection that another program left on would add four bytes to each block.
-    fn set_no_protection(&mut self) -> Result<(), DriveError> {
-        let Some(mut list) = self.mode_sense(DataProtection::CODE, DataProtection::SUBPAGE)? else {
-            return Ok(());
-        };
-        let Some(mut page) = list.get::<DataProtection>() else { return Ok(()) };
-        if page.method == 0 && page.flags & 0xE0 == 0 {
-            return Ok(());
-        }
-        page.method = 0;
-        page.length = 0;
-        page.flags = 0;
-        list.set(&page);
-        self.mode_select(&mut list)?;
-        let now = self.mode_page::<DataProtection>()?;
-        if now.is_some_and(|page| page.method != 0) {
-            let detail = Some("logical block protection does not go off");
-            return Err(DriveError::Hardware(self.fault("MODE SELECT(10)", None, detail)));
-        }
-        Ok(())
-    }
-
-    fn mode_select(&mut self, list: &mut Parameters) -> Result<(), DriveError> {
+    pub(in crate::drive) fn mode_select(
+        &mut self,
+        list: &mut Parameters,
+    ) -> Result<(), DriveError> {
         for page in &mut list.pages {
             page.savable = false;
         }

@@ -113,8 +113,8 @@ impl Swept {
             }
             Ok(ReadOutcome::Filemark) => Stop::Filemark,
             Ok(ReadOutcome::EndOfData) | Err(DriveError::EndOfDataMissing(_)) => Stop::EndOfData,
-            Err(DriveError::Medium(_)) if all => Stop::Unmarked,
-            Err(DriveError::Medium(_)) => {
+            Err(DriveError::Medium(_) | DriveError::Damaged(_)) if all => Stop::Unmarked,
+            Err(DriveError::Medium(_) | DriveError::Damaged(_)) => {
                 self.unread.push(self.blocks);
                 self.blocks += 1;
                 if !stretch.skip {

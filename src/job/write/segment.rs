@@ -159,7 +159,7 @@ impl Write<'_> {
     fn recover(&mut self, session: &Session, error: DriveError) -> Result<(), JobError> {
         let failed = self.station.failed(Some(&session.volume));
         match error {
-            DriveError::Medium(_) | DriveError::Deferred(_) => {}
+            DriveError::Medium(_) | DriveError::Damaged(_) | DriveError::Deferred(_) => {}
             DriveError::PositionLost(_) | DriveError::Unknown { .. } => {
                 self.station.drive.recover().map_err(&failed)?;
             }

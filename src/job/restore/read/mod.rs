@@ -251,7 +251,7 @@ impl Reader<'_> {
         let outcome = match self.station.drive.read_block(&mut room[..size]) {
             Ok(outcome) => outcome,
             // What is passed over need not be good.
-            Err(DriveError::Medium(_)) if !is_there => {
+            Err(DriveError::Medium(_) | DriveError::Damaged(_)) if !is_there => {
                 self.next = None;
                 return Ok(None);
             }
@@ -294,6 +294,7 @@ impl Trouble {
     fn of(error: DriveError) -> Self {
         match error {
             DriveError::Medium(_)
+            | DriveError::Damaged(_)
             | DriveError::EndOfMedium(_)
             | DriveError::EndOfDataMissing(_)
             | DriveError::Mismatch { .. } => Self::Here(error.to_string()),
