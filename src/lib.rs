@@ -29,6 +29,7 @@ pub mod changer;
 pub mod destination;
 pub mod drive;
 pub mod emulator;
+pub mod keys;
 pub mod pipeline;
 pub mod sorter;
 pub mod source;

@@ -39,6 +39,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("staging", &["tar", "volume", "sorter"]),
     ("catalog", &["media", "volume"]),
     ("pipeline", &[]),
+    ("keys", &[]),
     ("destination", &["tar", "volume", "sorter"]),
     (
         "job",
@@ -55,6 +56,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "staging",
             "catalog",
             "pipeline",
+            "keys",
             "destination",
         ],
     ),
@@ -63,7 +65,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "config", "report", "job", "catalog", "media", "volume", "emulator", "source",
+            "config", "report", "job", "keys", "catalog", "media", "volume", "emulator", "source",
             "staging", "drive", "changer",
         ],
     ),
