@@ -142,6 +142,11 @@ fn staging_advice(cause: &StagingError) -> Option<&'static str> {
     Some(match cause {
         StagingError::Busy { .. } => "wait for the other job, or end it",
         StagingError::TooSmall { .. } | StagingError::TooLarge { .. } => "raise staging.budget",
+        StagingError::Full { .. } => {
+            "have what is sealed written by `tapevault write JOB`, then run the same command again, \
+             it goes on from here; or run `tapevault archive JOB`, which does both; a larger \
+             staging.budget holds more of a set at a time"
+        }
         StagingError::Disk { .. } | StagingError::SealLost { .. } => {
             "make room or mend the disk, then run the same command again"
         }

@@ -174,6 +174,7 @@ impl Archive<'_> {
             catalog: self.catalog,
             staging: &staging,
             set,
+            alone: self.request.half == Half::Export,
             desk: self.desk,
         };
         export.take_up()?;

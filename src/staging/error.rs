@@ -6,6 +6,7 @@ use crate::{
     ident::SegmentId,
     item::Key,
     printable::Printable,
+    staging::store::Usage,
     unit::{Binary, ByteCount},
 };
 
@@ -29,6 +30,21 @@ pub enum StagingError {
         bytes: u64,
         /// The least that works, in bytes.
         minimum: u64,
+    },
+    /// The budget is used up, and nobody makes room: have what is sealed written to tape.
+    #[error(
+        "the staging budget of {} is used up: {} in sealed segments, {} in manifests of them and {} \
+         in open ones are in {}",
+        Binary(*budget), ByteCount(usage.sealed), ByteCount(usage.manifests), ByteCount(usage.open),
+        Printable::from(dir.as_path())
+    )]
+    Full {
+        /// The staging directory.
+        dir: PathBuf,
+        /// The budget, in bytes.
+        budget: u64,
+        /// What takes it.
+        usage: Usage,
     },
     /// The item can never fit a segment: leave it out, part it, or raise the staging budget.
     #[error(

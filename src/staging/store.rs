@@ -39,6 +39,8 @@ pub(in crate::staging) fn list_sealed(
 /// The longest line of a manifest, in bytes: an item with 64 KiB of extended attributes, a long
 /// key, the chaining values of a 16 GiB part and many extents stay below.
 pub(in crate::staging) const LINE_BYTES: u64 = 64 << 20;
+/// The lock of who empties a staging.
+pub(in crate::staging) const TAPE_LOCK: &str = "tape.lock";
 /// The longest record of a sealed segment, in bytes.
 const RECORD_BYTES: u64 = 64 << 10;
 
@@ -78,7 +80,7 @@ impl Store {
     pub fn open(dir: &Path, files: Arc<dyn Files>) -> Result<Self, StagingError> {
         let layout = Layout { dir: dir.to_owned() };
         layout.make_dirs(&*files)?;
-        let guard = layout.lock(&*files, "tape.lock", "empties")?;
+        let guard = layout.lock(&*files, TAPE_LOCK, "empties")?;
         finish_removals(&layout, &*files)?;
         Ok(Self { layout, files, _guard: guard })
     }
@@ -193,6 +195,15 @@ impl Store {
     /// [`StagingError::Disk`] when a directory cannot be read.
     pub fn usage(&self) -> Result<Usage, StagingError> {
         usage(&self.layout, &*self.files)
+    }
+
+    /// The error that says that a budget is used up, and by what.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::usage`].
+    pub fn full(&self, budget: u64) -> Result<StagingError, StagingError> {
+        Ok(StagingError::Full { dir: self.layout.dir.clone(), budget, usage: self.usage()? })
     }
 }
 

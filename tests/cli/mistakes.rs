@@ -211,3 +211,23 @@ fn a_wrong_config() {
     home.run(&["--config", missing, "check"]).complains(2, &["cannot read", "missing.toml"]);
     home.run(&["archiv", "job"]).complains(2, &["archive"]);
 }
+
+/// An export larger than the budget, and nobody writes to tape: it says so and does not wait for
+/// ever, and the two halves by turns get to the end.
+#[test]
+fn a_staging_budget_that_is_used_up() {
+    let home = Home::new(&Plan::default());
+    home.fill(24, 3_300_000);
+    let full = home.run(&["export", "job"]);
+    let words = ["the staging budget of 64 MiB is used up", "in sealed segments", "manifests"];
+    full.complains(
+        7,
+        &[&words[..], &["→ have what is sealed written by `tapevault write JOB`"]].concat(),
+    );
+    home.run(&["write", "job"]).exits(0);
+    home.run(&["export", "job"]).exits(0);
+    home.run(&["write", "job"]).exits(0);
+    assert_eq!(home.keys(&[]).len(), 30);
+    // 24 files in four parts each, once.
+    assert_eq!(home.find(&[]).len(), 6 + 24 * 4);
+}

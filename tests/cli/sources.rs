@@ -19,7 +19,7 @@ fn home(endpoint: &str) -> Home {
          key_variables = [\"TAPEVAULT_TEST_KEY\", \"{SECRET}\"]",
         setup.bucket, setup.region,
     );
-    Home::new(&Plan { source: &source, ..Plan::default() })
+    Home::new(&Plan { source: &source, capacity: 900 * MIB, ..Plan::default() })
 }
 
 fn archive(home: &Home, secret: &str) -> Done {
@@ -298,4 +298,23 @@ fn sealed_parts_of_an_object_are_fetched_once() {
         let restored = std::fs::read(home.path("back/files/big")).unwrap();
         assert!(restored == body, "{point}: the object is another one");
     }
+}
+
+/// Items whose manifests are as large as themselves: kept until a volume index has them, they would
+/// use up the budget, so the session is closed for them.
+#[test]
+fn a_session_is_closed_when_its_manifests_fill_staging() {
+    let now = SystemClock::new().now();
+    let mut bucket = Bucket::default();
+    for number in 0..2600_u32 {
+        let text = noise(24 << 10, number).into_iter().map(|byte| b'!' + byte % 90).collect();
+        let headers = vec![("x-amz-meta-much".to_owned(), text)];
+        bucket.put(format!("{number:05}").as_bytes(), Put { headers, ..Put::bytes("x") }, now);
+    }
+    let server = S3Server::listen(Setup::default(), bucket, "127.0.0.1:0").unwrap();
+    let home = home(&server.endpoint());
+    let done = archive(&home, &Setup::default().secret).exits(0);
+    assert!(done.events("ejected").len() > 1, "{}", done.out);
+    assert!(done.events("volume-closed").is_empty(), "{}", done.out);
+    assert_eq!(home.keys(&[]).len(), 2600);
 }

@@ -44,6 +44,8 @@ pub struct Export<'a> {
     pub staging: &'a Arc<Staging>,
     /// The set that the segments belong to.
     pub set: SetId,
+    /// Whether no tape half works beside it in this process.
+    pub alone: bool,
     /// Time, monitor, counts, findings.
     pub desk: &'a Desk,
 }

@@ -15,6 +15,19 @@ use crate::{
 
 /// How long the sealer waits for a segment before it looks whether there will be more.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long an export waits for room without anything happening, before it looks for somebody who
+/// will make room.
+const STUCK: Duration = Duration::from_secs(5);
+
+/// Since when nothing has come.
+#[derive(Default)]
+struct Idle {
+    since: Duration,
+    /// Bytes and members that had come by then.
+    counts: (u64, u64),
+    /// Whether the operator knows for whom the export waits.
+    told: bool,
+}
 
 impl Export<'_> {
     /// Runs `fill` while a second thread records what is sealed, and tells `sealed`. Afterwards everything is sealed
@@ -40,6 +53,7 @@ impl Export<'_> {
         sealed: &(dyn Fn(SegmentId) + Sync),
         done: &AtomicBool,
     ) -> Result<(), JobError> {
+        let mut idle = Idle::default();
         loop {
             // Asked first, so that what is sealed last is not missed.
             let last = done.load(Ordering::Acquire);
@@ -54,9 +68,32 @@ impl Export<'_> {
                     sealed(segment.segment);
                 }
                 None if last => return Ok(()),
-                None => {}
+                None => self.look_for_room(&mut idle)?,
             }
         }
+    }
+
+    /// Ends an export that waits for room while nobody writes to tape.
+    fn look_for_room(&self, idle: &mut Idle) -> Result<(), JobError> {
+        let (now, counters) = (self.desk.clock.elapsed(), self.staging.counters());
+        let counts = (counters.bytes_fetched(), counters.members_finished());
+        if counts != idle.counts || !self.alone {
+            (idle.since, idle.counts) = (now, counts);
+            return Ok(());
+        }
+        if now - idle.since < STUCK || !self.staging.is_blocked() {
+            return Ok(());
+        }
+        if !self.staging.is_being_emptied()? {
+            self.staging.close();
+            return Err(JobError::Staging(self.staging.full()?));
+        }
+        idle.since = now;
+        if !std::mem::replace(&mut idle.told, true) {
+            let full = self.staging.full()?;
+            self.desk.notice(format!("{full}; waiting for the job that writes to tape"));
+        }
+        Ok(())
     }
 
     /// Takes up what an interrupted job left: what was sealed is recorded, what was finished is

@@ -129,6 +129,7 @@ impl Shared {
             Err(
                 error @ (StagingError::Busy { .. }
                 | StagingError::TooSmall { .. }
+                | StagingError::Full { .. }
                 | StagingError::Disk { .. }
                 | StagingError::SealLost { .. }
                 | StagingError::Damaged { .. }

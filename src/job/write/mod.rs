@@ -34,6 +34,11 @@ use crate::{
 
 /// How long the tape half waits for the export before it looks again.
 const WAIT: Duration = Duration::from_millis(200);
+/// How often it does so while the export waits for room that nothing can make, before it says so.
+const STUCK_WAITS: u32 = 25;
+/// When an export waits for room, a session is closed for its manifests if they are at least this
+/// fraction of the budget.
+const MANIFESTS_SHARE: u64 = 4;
 
 /// The other half, as the tape half sees it.
 pub trait Supply: Sync {
@@ -101,6 +106,15 @@ impl Supply for NoSupply {
     fn wait(&self, _limit: Duration) {}
 }
 
+/// What one step came to.
+enum Step {
+    Done,
+    /// The export waits for room, and there is none to be made.
+    Stuck,
+    /// There is nothing left.
+    Last,
+}
+
 impl Write<'_> {
     /// Writes until everything that is sealed has its copies and nothing more comes.
     ///
@@ -115,10 +129,13 @@ impl Write<'_> {
     ) -> Result<(), JobError> {
         self.reconcile()?;
         let mut session: Option<Session> = None;
+        let mut stuck = 0;
         loop {
             match self.step(&mut session, supply, afterwards) {
-                Ok(true) => {}
-                Ok(false) => return Ok(()),
+                Ok(Step::Done) => stuck = 0,
+                Ok(Step::Stuck) if stuck < STUCK_WAITS => stuck += 1,
+                Ok(Step::Stuck) => return Err(self.store.full(self.staging.budget.0)?.into()),
+                Ok(Step::Last) => return Ok(()),
                 Err(error) => {
                     // What landed until now is worth a commit and an index.
                     if let (JobError::Stopped, Some(session)) = (&error, session.take()) {
@@ -130,29 +147,33 @@ impl Write<'_> {
         }
     }
 
-    /// Does one thing. `false` when there is nothing left.
+    /// Does one thing.
     fn step(
         &mut self,
         session: &mut Option<Session>,
         supply: &dyn Supply,
         afterwards: &mut dyn Afterwards,
-    ) -> Result<bool, JobError> {
+    ) -> Result<Step, JobError> {
         self.desk.go_on()?;
         // Asked first, so that what is sealed in between is not missed.
         let exporting = supply.is_exporting();
+        let blocked = supply.is_blocked();
         let staged = self.staged()?;
         let pending = self.pending(&staged, session.as_ref())?;
         let decision = next(Situation {
             pending: &pending,
             session: session.as_ref().map(|session| session.copy),
             exporting,
-            blocked: supply.is_blocked(),
+            blocked,
+            closing_frees: blocked && self.closing_frees(session.as_ref())?,
         });
         match decision {
             Next::Write(id) => self.write_next(session, &staged[&id], afterwards)?,
             Next::Wait => {
                 if let Some(current) = session {
                     self.commit(current)?;
+                } else if blocked && pending.is_empty() {
+                    return self.make_room(supply, afterwards);
                 }
                 self.desk.progress();
                 supply.wait(WAIT);
@@ -170,17 +191,40 @@ impl Write<'_> {
                 if let Some(volume) = unclosed(self.catalog, self.pool)? {
                     let current = self.reopen(&volume)?;
                     self.close(current, afterwards)?;
-                    return Ok(true);
+                    return Ok(Step::Done);
                 }
                 // Runs without new bytes (something was deleted) are worth an index, too.
                 if self.has_news()? {
                     let current = self.open(1, &[])?;
                     self.close(current, afterwards)?;
                 }
-                return Ok(false);
+                return Ok(Step::Last);
             }
         }
-        Ok(true)
+        Ok(Step::Done)
+    }
+
+    /// Whether the index of a session would let go of much that staging keeps. What was written is
+    /// committed before: that may make room enough.
+    fn closing_frees(&self, session: Option<&Session>) -> Result<bool, JobError> {
+        Ok(session.is_some_and(|session| session.group.is_empty())
+            && self.store.usage()?.manifests >= self.staging.budget.0 / MANIFESTS_SHARE)
+    }
+
+    /// The export waits for room, and there is nothing to write: what can be let go is the manifests
+    /// of a session that was interrupted.
+    fn make_room(
+        &mut self,
+        supply: &dyn Supply,
+        afterwards: &mut dyn Afterwards,
+    ) -> Result<Step, JobError> {
+        if let Some(volume) = unclosed(self.catalog, self.pool)? {
+            let current = self.reopen(&volume)?;
+            self.close(current, afterwards)?;
+            return Ok(Step::Done);
+        }
+        supply.wait(WAIT);
+        Ok(Step::Stuck)
     }
 
     /// Writes one segment, if it fits, and closes the session if nothing more does.

@@ -23,6 +23,8 @@ pub(super) struct Situation<'a> {
     pub(super) exporting: bool,
     /// Whether the export waits for room in staging.
     pub(super) blocked: bool,
+    /// Whether closing the session makes much room: staging keeps manifests until an index has them.
+    pub(super) closing_frees: bool,
 }
 
 /// What to do.
@@ -52,7 +54,8 @@ pub(super) fn next(now: Situation<'_>) -> Next {
         return Next::Write(pending.segment);
     }
     let others = now.pending.iter().any(|pending| pending.copies + 1 != copy || pending.is_here);
-    if now.exporting && !(others && now.blocked) && (copy == 1 || !others) {
+    let makes_room = now.blocked && (others || now.closing_frees);
+    if now.exporting && !makes_room && (copy == 1 || !others) {
         return Next::Wait;
     }
     Next::Close
@@ -81,7 +84,7 @@ mod tests {
     }
 
     fn decide(pending: &[Pending], session: Option<u32>, exporting: bool, blocked: bool) -> Next {
-        next(Situation { pending, session, exporting, blocked })
+        next(Situation { pending, session, exporting, blocked, closing_frees: false })
     }
 
     #[test]
@@ -103,6 +106,19 @@ mod tests {
         assert_eq!(decide(&segments, None, false, false), Next::Open { copy: 2 });
         let back = pending(&[0]);
         assert_eq!(decide(&back, Some(2), true, false), Next::Close);
+    }
+
+    #[test]
+    fn a_session_is_closed_when_its_manifests_are_in_the_way() {
+        let decide = |pending: &[Pending], session, blocked, closing_frees| {
+            next(Situation { pending, session, exporting: true, blocked, closing_frees })
+        };
+        assert_eq!(decide(&[], Some(1), true, true), Next::Close);
+        assert_eq!(decide(&[], Some(1), false, true), Next::Wait);
+        assert_eq!(decide(&[], Some(1), true, false), Next::Wait);
+        assert_eq!(decide(&[], None, true, true), Next::Wait);
+        let segments = pending(&[0]);
+        assert_eq!(decide(&segments, Some(1), true, true), Next::Write(segments[0].segment));
     }
 
     #[test]

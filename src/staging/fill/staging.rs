@@ -14,7 +14,7 @@ use crate::{
     ident::{SegmentId, SetId, SourceName},
     item::{Extent, Item, Kind},
     staging::{
-        error::StagingError,
+        error::{StagingError, disk},
         files::Files,
         fill::{
             member,
@@ -30,7 +30,7 @@ use crate::{
             seal::{Bench, seal},
         },
         settings::Settings,
-        store::{Entries, Usage, list_sealed, read_manifest, usage},
+        store::{Entries, TAPE_LOCK, Usage, list_sealed, read_manifest, usage},
     },
     volume::{
         manifest::{Entry, LinkedTo, Part},
@@ -167,6 +167,28 @@ impl Staging {
     /// Whether somebody waits for room that only freeing a segment can give.
     pub fn is_blocked(&self) -> bool {
         self.shared.is_blocked()
+    }
+
+    /// Whether a process empties this staging now. To be asked rarely: one that begins at the same
+    /// moment finds the staging busy.
+    ///
+    /// # Errors
+    ///
+    /// [`StagingError::Disk`] when the lock cannot be looked at.
+    pub fn is_being_emptied(&self) -> Result<bool, StagingError> {
+        let path = self.shared.layout.dir.join(TAPE_LOCK);
+        let free = self.shared.files.lock(&path).map_err(disk("lock", path))?;
+        Ok(free.is_none())
+    }
+
+    /// The error that says that the budget is used up, and by what.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::usage`].
+    pub fn full(&self) -> Result<StagingError, StagingError> {
+        let (dir, budget) = (self.shared.layout.dir.clone(), self.shared.settings.budget_bytes);
+        Ok(StagingError::Full { dir, budget, usage: self.usage()? })
     }
 
     /// All that is sealed and not freed, oldest first, also what was sealed before the opening.
