@@ -8,6 +8,8 @@ use crate::item::Xattr;
 
 /// The kernel's own limit for the list of names, and for one value.
 const LIMIT_BYTES: usize = 64 << 10;
+/// What is enough for nearly all. The kernel allocates as much as it is asked for, each time.
+const FIRST_BYTES: usize = 256;
 
 /// Reads extended attributes, remembering which file system has none.
 #[derive(Debug, Default)]
@@ -28,13 +30,27 @@ pub(super) enum Of<'a> {
 
 impl Of<'_> {
     fn list(&self, names: &mut [u8]) -> Result<usize, Errno> {
+        match self.list_into(&mut names[..FIRST_BYTES]) {
+            Err(Errno::RANGE) => self.list_into(names),
+            result => result,
+        }
+    }
+
+    fn get(&self, name: &[u8], value: &mut [u8]) -> Result<usize, Errno> {
+        match self.get_into(name, &mut value[..FIRST_BYTES]) {
+            Err(Errno::RANGE) => self.get_into(name, value),
+            result => result,
+        }
+    }
+
+    fn list_into(&self, names: &mut [u8]) -> Result<usize, Errno> {
         match self {
             Self::Open(fd) => rustix::fs::flistxattr(fd, names),
             Self::Path(path) => rustix::fs::llistxattr(*path, names),
         }
     }
 
-    fn get(&self, name: &[u8], value: &mut [u8]) -> Result<usize, Errno> {
+    fn get_into(&self, name: &[u8], value: &mut [u8]) -> Result<usize, Errno> {
         match self {
             Self::Open(fd) => rustix::fs::fgetxattr(fd, name, value),
             Self::Path(path) => rustix::fs::lgetxattr(*path, name, value),
