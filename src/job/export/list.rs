@@ -6,7 +6,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
+
+use crossbeam_channel::Receiver;
 
 use crate::{
     catalog::{CatalogError, Held},
@@ -16,6 +19,7 @@ use crate::{
         Desk, JobError,
         export::{
             Export, SourcePlan,
+            ahead::{Outlet, Unwanted},
             join::Join,
             plan_file::{PlanReader, PlanWriter},
             record::Planned,
@@ -49,7 +53,7 @@ impl Findings for ListFindings<'_> {
 /// A plan in the making.
 struct Planner {
     held: Held,
-    changes: Join<Box<dyn Iterator<Item = Result<crate::volume::run::Row, CatalogError>>>>,
+    changes: Join<Box<dyn Iterator<Item = Result<crate::volume::run::Row, CatalogError>> + Send>>,
     writer: PlanWriter,
     /// The versions of the key that is being listed.
     versions: Vec<Listed>,
@@ -58,27 +62,29 @@ struct Planner {
     wanted_bytes: u64,
     /// Items of which parts are held, and how many bytes those are.
     resumed: (u64, u64),
-    failure: Option<JobError>,
 }
 
 impl Planner {
-    fn take(&mut self, listed: Listed) -> Result<(), Stop> {
-        let same = self.versions.last().is_some_and(|last| last.key == listed.key);
-        if !same || self.versions.len() >= VERSIONS_MAX {
-            self.close_key()?;
+    /// Plans what is listed until nothing more comes.
+    fn plan_all(mut self, listed: &Receiver<Vec<Listed>>) -> Result<Self, JobError> {
+        for batch in listed {
+            for listed in batch {
+                let same = self.versions.last().is_some_and(|last| last.key == listed.key);
+                if !same || self.versions.len() >= VERSIONS_MAX {
+                    self.close_key()?;
+                }
+                self.versions.push(listed);
+            }
         }
-        self.versions.push(listed);
-        Ok(())
+        self.close_key()?;
+        Ok(self)
     }
 
-    fn close_key(&mut self) -> Result<(), Stop> {
+    fn close_key(&mut self) -> Result<(), JobError> {
         let mut versions = std::mem::take(&mut self.versions);
         versions.sort_by(|a, b| a.version.cmp(&b.version));
         for listed in versions.drain(..) {
-            if let Err(error) = self.plan(listed) {
-                self.failure = Some(error);
-                return Err(Stop);
-            }
+            self.plan(listed)?;
         }
         self.versions = versions;
         Ok(())
@@ -113,11 +119,11 @@ impl Export<'_> {
     ) -> Result<SourcePlan, JobError> {
         self.desk.tell(&Event::StageStarted { stage: Stage::List, of: name.as_str() });
         let started = self.desk.clock.now();
-        let rows: Box<dyn Iterator<Item = _>> = match self.catalog.last_complete_run(name)? {
+        let rows: Box<dyn Iterator<Item = _> + Send> = match self.catalog.last_complete_run(name)? {
             Some(run) => Box::new(self.catalog.rows(run.id)?),
             None => Box::new(std::iter::empty()),
         };
-        let mut planner = Planner {
+        let planner = Planner {
             held: self.catalog.held(name)?,
             changes: Join::new(rows),
             writer: PlanWriter::new(&self.desk.scratch)
@@ -127,27 +133,11 @@ impl Export<'_> {
             wanted: 0,
             wanted_bytes: 0,
             resumed: (0, 0),
-            failure: None,
         };
         let findings = ListFindings { source: name, desk: self.desk, gaps: AtomicBool::new(false) };
-        let listing = source.list(
-            &mut |listed| {
-                Counters::add(&self.desk.counters.listed, 1);
-                self.desk.progress();
-                planner.take(listed)
-            },
-            &findings,
-            &self.desk.cancel,
-        );
-        if listing.is_ok() && planner.failure.is_none() {
-            // A failure is kept in the planner.
-            if planner.close_key().is_err() {
-                tracing::debug!("the plan failed at its last key");
-            }
-        }
-        if let Some(error) = planner.failure {
-            return Err(error);
-        }
+        let (listing, planner) = self.list(source, &findings, planner);
+        // Why a plan failed is also why its listing was stopped.
+        let planner = planner?;
         match listing {
             Ok(()) => {}
             Err(SourceError::Stopped) => return Err(JobError::Stopped),
@@ -177,6 +167,34 @@ impl Export<'_> {
         let source = name.clone();
         let left_out = Arc::new(LeftOut::new(&self.desk.scratch));
         Ok(SourcePlan { source, index, started, file, wanted, wanted_bytes, gaps, left_out })
+    }
+}
+
+impl Export<'_> {
+    /// Lists a source on this thread, and plans what comes on another.
+    fn list(
+        &self,
+        source: &dyn Source,
+        findings: &ListFindings<'_>,
+        planner: Planner,
+    ) -> (Result<(), SourceError>, Result<Planner, JobError>) {
+        thread::scope(|scope| {
+            let (mut outlet, listed) = Outlet::new();
+            let planning = scope.spawn(move || planner.plan_all(&listed));
+            let listing = source.list(
+                &mut |listed| {
+                    Counters::add(&self.desk.counters.listed, 1);
+                    self.desk.progress();
+                    outlet.push(listed).map_err(|Unwanted| Stop)
+                },
+                findings,
+                &self.desk.cancel,
+            );
+            let flushed = outlet.flush().map_err(|Unwanted| SourceError::Stopped);
+            drop(outlet);
+            let planned = planning.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            (listing.and(flushed), planned)
+        })
     }
 }
 

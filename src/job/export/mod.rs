@@ -3,6 +3,7 @@
 //! Opens no device. What it seals it records in the catalog, and whoever writes to tape finds it
 //! there.
 
+mod ahead;
 mod join;
 mod list;
 mod plan_file;

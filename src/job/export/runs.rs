@@ -1,6 +1,6 @@
 //! The run of a source, once everything that it points to is sealed.
 
-use std::{collections::BTreeSet, iter::Peekable};
+use std::{collections::BTreeSet, iter::Peekable, thread};
 
 use crate::{
     catalog::Held,
@@ -9,7 +9,7 @@ use crate::{
     item::{Kind, Listed, Place},
     job::{
         JobError,
-        export::{Export, SourcePlan, plan_file::PlanReader, record::Planned},
+        export::{Export, SourcePlan, ahead::ahead, plan_file::PlanReader, record::Planned},
     },
     sorter::Sorted,
     source::{Finding, Problem},
@@ -55,7 +55,11 @@ impl Export<'_> {
             reported: plan.left_out.sorted()?.peekable(),
             failure: None,
         };
-        let pushed = self.catalog.push_rows(run, &mut rows);
+        // One thread looks up what is held, this one stores it.
+        let pushed = thread::scope(|scope| {
+            let mut made = ahead(scope, &mut rows);
+            self.catalog.push_rows(run, &mut made)
+        });
         if let Some(error) = rows.failure {
             return Err(error);
         }
