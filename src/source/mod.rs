@@ -73,6 +73,23 @@ pub trait Sink: Findings {
     /// When the sink takes nothing any more.
     fn put(&self, item: Item, data: &[u8]) -> Result<(), SinkError>;
 
+    /// Takes several whole items at once, each as [`Self::put`] does. `data` is their contents, one
+    /// after the other.
+    ///
+    /// # Errors
+    ///
+    /// When the sink takes nothing any more.
+    fn put_all(&self, items: Vec<Item>, data: &[u8]) -> Result<(), SinkError> {
+        let mut rest = data;
+        for item in items {
+            let size = usize::try_from(item.size).expect("it is in memory");
+            let (content, later) = rest.split_at(size);
+            self.put(item, content)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
     /// Claims room for an item, or for one part of it, whose bytes then come by
     /// [`Claim::write_at`]. The extents of a sparse item are those of the part. Waits while there is
     /// no room.

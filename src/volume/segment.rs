@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::ident::{SegmentId, SetId};
 use crate::tar::{self, UNIT};
 use crate::volume::{
-    lines,
+    lines::{self, Marks},
     manifest::Entry,
     trailer::{self, encode_own, folder},
 };
@@ -187,22 +187,36 @@ impl<W: Write + Seek, S: Read + Write + Seek> Finisher<W, S> {
         if self.last.as_ref().is_some_and(|last| last.order() >= entry.order()) {
             return Err(self.wrong("is out of order"));
         }
-        self.line.clear();
-        lines::write_line(&entry, &mut self.line);
-        self.hasher.update(&self.line);
-        self.manifest_bytes += self.line.len() as u64;
-        let written = self.out.write_all(&self.line);
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let marks = lines::write_line(&entry, &mut line);
+        let pushed = self.push_line(&line, marks);
+        self.line = line;
+        self.last = Some(entry);
+        pushed
+    }
+
+    /// Takes the line of the next entry, as [`lines::write_line`] made it. That lines ascend is the
+    /// caller's to know.
+    ///
+    /// # Errors
+    ///
+    /// When a file fails, or the entry is not one that may come here.
+    pub fn push_line(&mut self, line: &[u8], marks: Marks) -> Result<(), FinishError> {
+        self.hasher.update(line);
+        self.manifest_bytes += line.len() as u64;
+        let written = self.out.write_all(line);
         written.map_err(|cause| self.failed(cause))?;
-        if let (Some(path), Some(digest)) = (&entry.path, &entry.digest) {
+        let sum = marks.sum(line).map_err(|_| self.wrong("is not the line that it should be"))?;
+        if let Some((digest, path)) = sum {
             // b3sum would want these escaped, and our paths have none.
             if path.bytes().any(|b| matches!(b, b'\\' | b'\n' | b'\r')) {
                 return Err(self.wrong("has a path that cannot be listed"));
             }
-            push_sum(&mut self.scratch, &mut self.sums_bytes, digest, path)
+            push_sum(&mut self.scratch, &mut self.sums_bytes, &digest, &path)
                 .map_err(|cause| FinishError::Io { segment: self.facts.segment, cause })?;
         }
         self.lines += 1;
-        self.last = Some(entry);
         Ok(())
     }
 
@@ -214,7 +228,8 @@ impl<W: Write + Seek, S: Read + Write + Seek> Finisher<W, S> {
     pub fn finish(mut self) -> Result<Trailer, FinishError> {
         let digest = Digest::from_hasher(&self.hasher);
         let path = format!("{}/{MANIFEST}", folder(&self.facts.segment));
-        let listed = push_sum(&mut self.scratch, &mut self.sums_bytes, &digest, &path);
+        let digits = digest.to_string();
+        let listed = push_sum(&mut self.scratch, &mut self.sums_bytes, &digits, &path);
         listed.map_err(|cause| self.failed(cause))?;
         if self.manifest_bytes.max(self.sums_bytes) > PIECE_MAX {
             return Err(self.wrong("makes the manifest longer than 8 GiB"));
@@ -277,13 +292,8 @@ impl<W: Write + Seek, S: Read + Write + Seek> Finisher<W, S> {
     }
 }
 
-fn push_sum(
-    scratch: &mut impl Write,
-    bytes: &mut u64,
-    digest: &Digest,
-    path: &str,
-) -> io::Result<()> {
-    scratch.write_all(blake3::Hash::from_bytes(digest.0).to_hex().as_bytes())?;
+fn push_sum(scratch: &mut impl Write, bytes: &mut u64, digest: &str, path: &str) -> io::Result<()> {
+    scratch.write_all(digest.as_bytes())?;
     scratch.write_all(b"  ")?;
     scratch.write_all(path.as_bytes())?;
     scratch.write_all(b"\n")?;

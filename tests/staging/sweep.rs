@@ -61,6 +61,18 @@ fn stage(staging: &Staging, item: Item, bytes: &[u8]) -> Result<(), StagingError
     region.finish(Outcome::default())
 }
 
+/// Stages items at once, if they are of a kind for that.
+fn stage_all(staging: &Staging, items: &[(Item, Vec<u8>)]) -> Result<(), StagingError> {
+    let data: Vec<u8> = items.iter().flat_map(|(_, bytes)| bytes).copied().collect();
+    let all = items.iter().map(|(item, _)| item.clone()).collect();
+    let left = staging.put_all(&source(), all, &data)?;
+    for item in left {
+        let (_, bytes) = items.iter().find(|(other, _)| other.key == item.key).unwrap();
+        stage(staging, item, bytes)?;
+    }
+    Ok(())
+}
+
 /// What a job was told is safe, when it ended.
 #[derive(Debug, Default)]
 struct Told {
@@ -77,13 +89,13 @@ fn job(files: &Simulated, told: &mut Told) -> Result<(), StagingError> {
         there.insert(entry?.item.key);
     }
     there.extend(sealed_keys(files)?);
-    for (item, bytes) in items() {
-        let key = item.key.clone();
-        if !there.contains(&key) {
-            stage(&staging, item, &bytes)?;
-        }
-        told.finished.insert(key);
+    let missing: Vec<_> =
+        items().into_iter().filter(|(item, _)| !there.contains(&item.key)).collect();
+    for together in missing.chunks(3) {
+        stage_all(&staging, together)?;
+        told.finished.extend(together.iter().map(|(item, _)| item.key.clone()));
     }
+    told.finished.extend(there);
     staging.seal_all()?;
     while let Some(sealed) = staging.next_sealed(std::time::Duration::ZERO)? {
         told.sealed.insert(sealed.segment, sealed.digest);

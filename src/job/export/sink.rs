@@ -199,6 +199,26 @@ impl Sink for StagingSink {
         Ok(())
     }
 
+    fn put_all(&self, items: Vec<Item>, data: &[u8]) -> Result<(), SinkError> {
+        let shared = &self.shared;
+        shared.go_on()?;
+        let (Some(first), count) = (items.first(), items.len() as u64) else { return Ok(()) };
+        let name = (first.key.clone(), first.version.clone());
+        let put = shared.staging.put_all(&shared.source, items, data);
+        let Some(left) = shared.sort(&name, put)? else { return Ok(()) };
+        if left.is_empty() {
+            shared.count(count, data.len() as u64);
+        }
+        let mut rest = data;
+        for item in left {
+            let size = usize::try_from(item.size).expect("it is in memory");
+            let (content, later) = rest.split_at(size);
+            self.put(item, content)?;
+            rest = later;
+        }
+        Ok(())
+    }
+
     fn claim(&self, item: Item, part: Option<Part>) -> Result<Box<dyn Claim>, SinkError> {
         let shared = &self.shared;
         shared.go_on()?;

@@ -35,6 +35,9 @@ const TICK: Duration = Duration::from_millis(10);
 const RANGE_BYTES: usize = 1 << 20;
 /// The most bytes of holes in one file. They are digested as zeros, so these already take hours.
 const HOLES_MAX: u64 = 64 << 40;
+/// Small files are delivered together when there are so many bytes of them: enough to share the
+/// cost of each delivery, and few enough to stay in the processor's cache.
+const TOGETHER_BYTES: usize = 512 << 10;
 /// After so many bytes of a large file the page cache is told to forget them.
 const FORGET_BYTES: u64 = 8 << 20;
 
@@ -46,6 +49,10 @@ pub(super) struct Reader<'a> {
     directories: Directories,
     attributes: Attributes,
     buffer: Vec<u8>,
+    /// Small files that were read and not delivered yet.
+    small: Vec<Item>,
+    /// How much of the buffer is theirs, one after the other from its beginning.
+    used: usize,
 }
 
 /// Why an item was not delivered.
@@ -98,6 +105,8 @@ impl<'a> Reader<'a> {
             directories: Directories::new(&source.root),
             attributes: Attributes::default(),
             buffer: vec![0; RANGE_BYTES],
+            small: Vec::new(),
+            used: 0,
         }
     }
 
@@ -124,7 +133,13 @@ impl<'a> Reader<'a> {
                 Err(Trouble::End(error)) => return Err(error),
             }
         }
-        Ok(())
+        Ok(self.deliver_small()?)
+    }
+
+    /// Delivers what was read of small files, which leaves the buffer free.
+    fn deliver_small(&mut self) -> Result<(), SinkError> {
+        let used = std::mem::take(&mut self.used);
+        self.sink.put_all(std::mem::take(&mut self.small), &self.buffer[..used])
     }
 
     fn report(&self, listed: &Listed, what: Problem, cause: Option<Errno>) {
@@ -255,7 +270,8 @@ impl<'a> Reader<'a> {
         let holes = facts::allocated(&before) + extents::MIN_HOLE_BYTES <= size;
         let map = if holes { extents::map(file.as_fd(), size)? } else { None };
         // Parts of another state are of no use.
-        let held = if facts::token(&before) == listed.token { held } else { &[] };
+        let is_same = held.is_empty() || facts::token(&before) == listed.token;
+        let held = if is_same { held } else { &[] };
         let opened = Opened { listed, file, before, xattrs, held, last_try };
         let hole_bytes = map.as_ref().map_or(0, |map| size - data_bytes(map));
         if hole_bytes > HOLES_MAX {
@@ -271,10 +287,14 @@ impl<'a> Reader<'a> {
     /// Reads a whole file of at most [`RANGE_BYTES`].
     fn small(&mut self, opened: Opened<'_>) -> Result<(), Trouble> {
         let size = usize::try_from(facts::size(&opened.before)).expect("at most a range");
+        if self.buffer.len() - self.used < size {
+            self.deliver_small()?;
+        }
+        let room = &mut self.buffer[self.used..][..size];
         let mut filled = 0;
         // Growth needs no look beyond the end: the size afterwards tells.
         while filled < size {
-            match rustix::io::pread(&opened.file, &mut self.buffer[filled..size], filled as u64) {
+            match rustix::io::pread(&opened.file, &mut room[filled..], filled as u64) {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(Errno::INTR) => {}
@@ -289,9 +309,14 @@ impl<'a> Reader<'a> {
         let Opened { listed, before, xattrs, .. } = opened;
         let mut item = self.item(listed, &before, Kind::File, xattrs);
         if same {
-            return Ok(self.sink.put(item, &self.buffer[..size])?);
+            self.small.push(item);
+            self.used += size;
+            return match self.used {
+                TOGETHER_BYTES.. => Ok(self.deliver_small()?),
+                _ => Ok(()),
+            };
         }
-        let data = &self.buffer[..filled];
+        let data = &self.buffer[self.used..][..filled];
         item.size = data.len() as u64;
         let claim = self.sink.claim(item, None)?;
         if !data.is_empty() {
@@ -304,6 +329,7 @@ impl<'a> Reader<'a> {
 
     /// Reads a file by ranges, piece by piece.
     fn large(&mut self, opened: Opened<'_>, pieces: &[Piece]) -> Result<(), Trouble> {
+        self.deliver_small()?;
         let mut item = self.item(opened.listed, &opened.before, Kind::File, opened.xattrs.clone());
         item.size = facts::size(&opened.before);
         advise(&opened, 0, None, Advice::Sequential);

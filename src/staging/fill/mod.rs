@@ -1,5 +1,6 @@
 //! Filling: items come in, members go to open segments.
 
+mod group;
 mod member;
 mod recover;
 mod region;

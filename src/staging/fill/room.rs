@@ -27,7 +27,7 @@ use crate::{
         settings::{OPEN_SEGMENTS, Settings},
         store::usage,
     },
-    volume::segment::end_room,
+    volume::{manifest::Entry, segment::end_room},
 };
 
 /// How often who waits looks at the disk, the cancel flag and what another process freed.
@@ -172,6 +172,8 @@ impl Links {
 pub(in crate::staging) struct Need<'a> {
     pub(in crate::staging) source: &'a SourceName,
     pub(in crate::staging) key: &'a Key,
+    /// Members that come with it, in the same stretch; what follows is about all of them together.
+    pub(in crate::staging) others: &'a [Entry],
     /// For another name of a file: the segment that has it. There has to be room in that one.
     pub(in crate::staging) only: Option<SegmentId>,
     /// Bytes of head, data and padding.
@@ -182,11 +184,19 @@ pub(in crate::staging) struct Need<'a> {
     pub(in crate::staging) sum: u64,
 }
 
-/// What of a [`Need`] is estimated, in bytes.
+/// What of a [`Need`] was taken into account: members, and bytes as estimated.
 #[derive(Clone, Copy, Debug)]
 struct Estimate {
+    members: u32,
     line: u64,
     sum: u64,
+}
+
+impl Need<'_> {
+    fn estimate(&self) -> Estimate {
+        let others = u32::try_from(self.others.len()).expect("a group is small");
+        Estimate { members: 1 + others, line: self.line, sum: self.sum }
+    }
 }
 
 /// Room that was taken. Dropped unfinished, it goes back.
@@ -222,9 +232,11 @@ impl Slot {
         let end = end_room(self.manifest + need.line, self.sums + need.sum, settings.block_size);
         let growth = self.space.growth(need.length, need.place);
         // A name that others may link to keeps its bytes: a second state of it goes elsewhere.
-        let pinned = self.links.has(need.source, need.key);
+        let others = need.others.iter();
+        let pinned = self.links.has(need.source, need.key)
+            || others.into_iter().any(|other| self.links.has(&other.source, &other.item.key));
         !pinned
-            && self.members < settings.segment_members
+            && self.members + need.estimate().members <= settings.segment_members
             && self.space.end() + growth + end <= settings.segment_bytes
     }
 
@@ -252,7 +264,7 @@ enum Look {
     Taken(Arc<Segment>, Span),
     /// Something changed: look again.
     Again,
-    /// The segment that it has to be in takes no more.
+    /// The segment that it has to be in takes no more, or not so many at once.
     Elsewhere,
     Wait,
 }
@@ -310,13 +322,12 @@ impl Shared {
     }
 
     /// Takes room for a member, waiting for it. `None` for a link when the segment of its target
-    /// takes no more.
+    /// takes no more, and for several members when the segment being filled does not take them all.
     pub(in crate::staging) fn take(
         self: &Arc<Self>,
         need: Need<'_>,
     ) -> Result<Option<Ticket>, StagingError> {
-        let bytes = need.length + end_room(need.line, need.sum, self.settings.block_size);
-        let limit = self.settings.segment_bytes;
+        let (bytes, limit) = self.least_segment(&need);
         if bytes > limit {
             return Err(StagingError::TooLarge { key: need.key.clone(), bytes, limit });
         }
@@ -327,7 +338,7 @@ impl Shared {
                 Look::Taken(segment, span) => {
                     drop(state);
                     let shared = Arc::clone(self);
-                    let estimate = Estimate { line: need.line, sum: need.sum };
+                    let estimate = need.estimate();
                     return Ok(Some(Ticket { segment, span, shared, estimate, finished: false }));
                 }
                 Look::Again => {}
@@ -339,6 +350,12 @@ impl Shared {
                 }
             }
         }
+    }
+
+    /// How long a segment with nothing else would be, and how long one may be, in bytes.
+    pub(in crate::staging) fn least_segment(&self, need: &Need<'_>) -> (u64, u64) {
+        let end = end_room(need.line, need.sum, self.settings.block_size);
+        (need.length + end, self.settings.segment_bytes)
     }
 
     fn look(&self, state: &mut State, need: Need<'_>) -> Result<Look, StagingError> {
@@ -359,6 +376,10 @@ impl Shared {
             return Ok(Look::Elsewhere);
         }
         if !slot.fits(need, settings) {
+            // What is left of the segment is for those that fit one by one.
+            if !need.others.is_empty() {
+                return Ok(Look::Elsewhere);
+            }
             slot.drain();
             self.changed.notify_all();
             return Ok(Look::Again);
@@ -374,7 +395,7 @@ impl Shared {
         }
         let slot = &mut state.slots[index];
         let offset = slot.space.take(need.length, need.place);
-        slot.members += 1;
+        slot.members += need.estimate().members;
         slot.manifest += need.line;
         slot.sums += need.sum;
         slot.under_way += 1;
@@ -486,14 +507,15 @@ impl Shared {
 }
 
 impl Ticket {
-    /// The member is finished, its line of `line` bytes in the journal; others may link to it.
+    /// The members are finished, their lines of `line` bytes in the journal; others may link to
+    /// one.
     pub(in crate::staging) fn finish(
         mut self,
         line: u64,
         link: Option<((SourceName, LinkGroup), Linked)>,
     ) {
         self.finished = true;
-        self.shared.counters.members.fetch_add(1, Ordering::Relaxed);
+        self.shared.counters.members.fetch_add(self.estimate.members.into(), Ordering::Relaxed);
         let mut state = self.shared.state();
         let Some(slot) = state.slot(self.segment.id) else { return };
         slot.manifest = slot.manifest - self.estimate.line + line;
@@ -518,7 +540,7 @@ impl Drop for Ticket {
         if self.span.length > 0 {
             slot.space.give_back(self.span);
         }
-        slot.members -= 1;
+        slot.members -= self.estimate.members;
         slot.manifest -= self.estimate.line;
         slot.sums -= self.estimate.sum;
         slot.under_way -= 1;

@@ -20,9 +20,14 @@ use crate::{
         segment::allocator::Span,
         store::LINE_BYTES,
     },
-    volume::{lines, manifest::Entry},
+    volume::{
+        lines::{self, Marks},
+        manifest::Entry,
+    },
 };
 
+/// Bytes of a stored [`Record`].
+const RECORD: usize = 29 + Marks::BYTES;
 /// Eight hexadecimal digits and a blank.
 const PREFIX: usize = 9;
 /// What a journal keeps in memory to sort by, in bytes.
@@ -37,6 +42,18 @@ const WINDOW_MAX: usize = 256 << 10;
 pub(in crate::staging) struct Line {
     text: Vec<u8>,
     order: Vec<u8>,
+    marks: Marks,
+}
+
+/// Lines of several members that were finished together, so that one write takes them all. Made
+/// again and again, so that its buffers are reused.
+#[derive(Debug, Default)]
+pub(in crate::staging) struct Lines {
+    text: Vec<u8>,
+    orders: Vec<u8>,
+    /// The bytes of each one's order, and its record, as if its text were the journal.
+    records: Vec<(usize, Record)>,
+    line: Line,
 }
 
 /// Where a member's line and bytes are.
@@ -50,6 +67,8 @@ pub(in crate::staging) struct Record {
     pub(in crate::staging) span: Span,
     /// Whether the member may come in front of others that it was behind.
     pub(in crate::staging) movable: bool,
+    /// Where its manifest line has what the sums list.
+    pub(in crate::staging) marks: Marks,
 }
 
 /// A stretch of a journal in memory. Members are finished about in manifest order, so that lines
@@ -96,7 +115,7 @@ impl Line {
     pub(in crate::staging) fn set(&mut self, entry: &Entry) -> u64 {
         self.text.clear();
         self.text.resize(PREFIX, b' ');
-        lines::write_line(entry, &mut self.text);
+        self.marks = lines::write_line(entry, &mut self.text);
         let sum = checksum(CrcAlgorithm::Crc32IsoHdlc, &self.text[PREFIX..]);
         for (place, digit) in self.text[..PREFIX - 1].iter_mut().rev().enumerate() {
             *digit = b"0123456789abcdef"[usize::try_from(sum >> (4 * place) & 15).expect("4 bits")];
@@ -119,6 +138,26 @@ impl Line {
     }
 }
 
+impl Lines {
+    /// Forgets all lines.
+    pub(in crate::staging) fn clear(&mut self) {
+        self.text.clear();
+        self.orders.clear();
+        self.records.clear();
+    }
+
+    /// Takes the line of an entry whose member lies at `span`; its length as manifest line, in bytes.
+    pub(in crate::staging) fn push(&mut self, entry: &Entry, span: Span) -> u64 {
+        let bytes = self.line.set(entry);
+        let Line { text, order, .. } = &self.line;
+        let record = Record::of(entry, &self.line, self.text.len() as u64, span);
+        self.text.extend_from_slice(text);
+        self.orders.extend_from_slice(order);
+        self.records.push((order.len(), record));
+        bytes
+    }
+}
+
 /// Appends bytes that sort as [`Entry::order`] does.
 fn push_order(entry: &Entry, out: &mut Vec<u8>) {
     let (source, key, version, part) = entry.order();
@@ -136,20 +175,22 @@ fn push_order(entry: &Entry, out: &mut Vec<u8>) {
 }
 
 impl Record {
-    fn of(entry: &Entry, at: u64, length: usize, span: Span) -> Self {
-        let length = u32::try_from(length).expect("a line is below 4 GiB");
+    /// The record of an entry whose line stands at `at`.
+    fn of(entry: &Entry, line: &Line, at: u64, span: Span) -> Self {
+        let length = u32::try_from(line.text.len()).expect("a line is below 4 GiB");
         let movable = entry.item.kind == Kind::File && entry.linked_to.is_none();
-        Self { at, length, span, movable }
+        Self { at, length, span, movable, marks: line.marks }
     }
 
     /// As bytes that sort by [`Self::at`].
-    fn encode(self) -> [u8; 29] {
-        let mut bytes = [0; 29];
+    fn encode(self) -> [u8; RECORD] {
+        let mut bytes = [0; RECORD];
         bytes[..8].copy_from_slice(&self.at.to_be_bytes());
         bytes[8..12].copy_from_slice(&self.length.to_be_bytes());
         bytes[12..20].copy_from_slice(&self.span.offset.to_be_bytes());
         bytes[20..28].copy_from_slice(&self.span.length.to_be_bytes());
         bytes[28] = u8::from(self.movable);
+        bytes[29..].copy_from_slice(&self.marks.encode());
         bytes
     }
 
@@ -159,7 +200,8 @@ impl Record {
         };
         let length = u32::from_be_bytes(bytes[8..12].try_into().expect("four bytes are four"));
         let span = Span { offset: number(12), length: number(20) };
-        Self { at: number(0), length, span, movable: bytes[28] != 0 }
+        let marks = Marks::decode(bytes[29..].try_into().expect("a record has its length"));
+        Self { at: number(0), length, span, movable: bytes[28] != 0, marks }
     }
 }
 
@@ -180,6 +222,11 @@ impl Journal {
         })
     }
 
+    /// Its file.
+    pub(in crate::staging) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The same journal after its file was renamed.
     pub(in crate::staging) fn renamed(self, path: &Path) -> Self {
         Self { path: path.to_owned(), ..self }
@@ -195,12 +242,29 @@ impl Journal {
         span: Span,
     ) -> Result<(), StagingError> {
         self.handle.write_at(&line.text, self.end).map_err(disk("write", &self.path))?;
-        let record = Record::of(entry, self.end, line.text.len(), span);
+        let record = Record::of(entry, line, self.end, span);
         let sorter = self.sorter.as_mut().ok_or(StagingError::Closed)?;
         sorter
             .push_keyed(&line.order, &record.encode())
             .map_err(|error| disk("sort in", &self.scratch_dir)(error.source))?;
         self.end += line.text.len() as u64;
+        Ok(())
+    }
+
+    /// Takes finished members, as [`Self::append`] takes one.
+    pub(in crate::staging) fn append_all(&mut self, lines: &Lines) -> Result<(), StagingError> {
+        self.handle.write_at(&lines.text, self.end).map_err(disk("write", &self.path))?;
+        let sorter = self.sorter.as_mut().ok_or(StagingError::Closed)?;
+        let mut orders = &lines.orders[..];
+        for (length, record) in &lines.records {
+            let (order, later) = orders.split_at(*length);
+            let record = Record { at: self.end + record.at, ..*record };
+            sorter
+                .push_keyed(order, &record.encode())
+                .map_err(|error| disk("sort in", &self.scratch_dir)(error.source))?;
+            orders = later;
+        }
+        self.end += lines.text.len() as u64;
         Ok(())
     }
 
@@ -233,7 +297,7 @@ impl Journal {
         let mut line = Line::default();
         line.set(entry);
         self.handle.write_at(&line.text, self.end).map_err(disk("write", &self.path))?;
-        *record = Record::of(entry, self.end, line.text.len(), span);
+        *record = Record::of(entry, &line, self.end, span);
         self.end += line.text.len() as u64;
         Ok(())
     }
@@ -346,7 +410,7 @@ mod tests {
                     chaining: String::new(),
                 };
                 line.set(&entry);
-                let record = Record::of(&entry, journal.end, line.text.len(), Span { offset: 0, length: 0 });
+                let record = Record::of(&entry, &line, journal.end, Span { offset: 0, length: 0 });
                 journal.append(&line, &entry, record.span).unwrap();
                 expected.push((record, line.json().to_vec()));
             }

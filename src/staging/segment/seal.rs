@@ -1,6 +1,9 @@
 //! Sealing: a full segment becomes the immutable bytes of a tape file.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    io::{self, BufWriter, Write},
+    thread,
+};
 
 use crate::{
     clock::Timestamp,
@@ -59,7 +62,14 @@ pub(in crate::staging) fn seal(
     }
     let end = close_gaps(segment, &mut journal, &mut records)?;
     crash::point("staging.seal.closed");
-    let (trailer, manifest_bytes) = write_end(segment, &journal, &records, (bench, end))?;
+    // What stays as it is can be read meanwhile.
+    let (written, reading) = thread::scope(|scope| {
+        let reading = scope.spawn(|| Reading::default().go_on(&*segment.handle, end));
+        let written = write_end(segment, &journal, &records, (bench, end));
+        (written, reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let (trailer, manifest_bytes) = written?;
+    let reading = reading.map_err(disk("read", &segment.path))?;
     crash::point("staging.seal.written");
     if let Err(cause) = segment.handle.sync() {
         discard(segment, bench)?;
@@ -68,7 +78,7 @@ pub(in crate::staging) fn seal(
         return Err(StagingError::SealLost { segment: segment.id, path, members, cause });
     }
     crash::point("staging.seal.synced");
-    let sealed = read_again(&*segment.handle, &trailer, layout)?;
+    let sealed = read_again(&*segment.handle, &trailer, layout, reading)?;
     files.rename(&segment.path, &sealed.path).map_err(disk("rename", &segment.path))?;
     crash::point("staging.seal.renamed");
     let dir = layout.sealed_dir();
@@ -169,9 +179,10 @@ fn write_end(
     let mut finisher = Finisher::new(out, Cursor::new(&*scratch), facts, end).map_err(failed)?;
     let mut window = Window::default();
     for record in records {
-        finisher.push(journal.read(record, &mut window)?).map_err(failed)?;
         let line = journal.line(record, &mut window);
-        line.and_then(|line| encoder.write_all(line)).map_err(disk("write", &new))?;
+        let line = line.map_err(disk("read", journal.path()))?;
+        finisher.push_line(line, record.marks).map_err(failed)?;
+        encoder.write_all(line).map_err(disk("write", &new))?;
     }
     let trailer = finisher.finish().map_err(failed)?;
     // What failed members left behind the end goes.
@@ -185,24 +196,39 @@ fn write_end(
     Ok((trailer, bytes))
 }
 
+/// One reading of a segment from its first byte on, as far as it has come.
+#[derive(Default)]
+struct Reading {
+    hasher: blake3::Hasher,
+    at: u64,
+}
+
+impl Reading {
+    /// Reads on, up to `end`.
+    fn go_on(mut self, handle: &dyn Handle, end: u64) -> io::Result<Self> {
+        handle.expect_reading();
+        let mut buffer = vec![0; PIECE];
+        while self.at < end {
+            let left = usize::try_from(end - self.at).unwrap_or(usize::MAX);
+            let piece = &mut buffer[..left.min(PIECE)];
+            read_exact_at(handle, piece, self.at)?;
+            self.hasher.update(piece);
+            self.at += piece.len() as u64;
+        }
+        Ok(self)
+    }
+}
+
 /// Reads the whole file once, as the tape half will: its digest, and whether it ends as it should.
 fn read_again(
     handle: &dyn Handle,
     trailer: &SegmentTrailer,
     layout: &Layout,
+    reading: Reading,
 ) -> Result<Sealed, StagingError> {
     let path = layout.segment(trailer.segment);
-    handle.expect_reading();
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; PIECE];
-    let mut at = 0;
-    while at < trailer.bytes() {
-        let left = usize::try_from(trailer.bytes() - at).unwrap_or(usize::MAX);
-        let piece = &mut buffer[..left.min(PIECE)];
-        read_exact_at(handle, piece, at).map_err(disk("read", &path))?;
-        hasher.update(piece);
-        at += piece.len() as u64;
-    }
+    let Reading { hasher, .. } =
+        reading.go_on(handle, trailer.bytes()).map_err(disk("read", &path))?;
     let sealed = Sealed {
         segment: trailer.segment,
         set: trailer.set,
@@ -274,7 +300,8 @@ pub(in crate::staging) fn record_again(
     };
     let found = final_trailer(&*handle).map_err(disk("read", &path))?;
     if let Some(trailer) = found.filter(|trailer| trailer.segment == segment) {
-        record(&read_again(&*handle, &trailer, layout)?, layout, files)?;
+        let sealed = read_again(&*handle, &trailer, layout, Reading::default())?;
+        record(&sealed, layout, files)?;
         return Ok(true);
     }
     remove(files, &path)?;

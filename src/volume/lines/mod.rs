@@ -3,7 +3,10 @@
 mod canonical;
 mod line;
 
-use std::io::{self, BufRead, Read};
+use std::{
+    borrow::Cow,
+    io::{self, BufRead, Read},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 
@@ -14,6 +17,8 @@ use crate::volume::{lines::line::Line, manifest::Entry};
 
 /// The longest line, in bytes.
 const LINE_MAX: u64 = 256 << 20;
+/// A digest in hexadecimal.
+const DIGEST_DIGITS: u32 = 64;
 
 /// Why a manifest cannot be read further. The line is numbered from 0.
 #[derive(Debug, thiserror::Error)]
@@ -50,14 +55,86 @@ pub enum ManifestError {
     },
 }
 
-/// Appends the line of one entry, with its newline.
-pub fn write_line(entry: &Entry, out: &mut Vec<u8>) {
+/// Where a line has the path and the digest of its member, so that the line need not be parsed for
+/// them. Neither has escapes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Offset of the path's first byte in the line, and its length; 0 without a member.
+    path: (u32, u32),
+    /// Offset of the digest's first digit; 0 when there is none.
+    digest: u32,
+    /// Whether the path is written with escapes, so that only a parser knows it.
+    escaped: bool,
+}
+
+/// The digits of a member's digest, and its path.
+pub(super) type Sum<'l> = (Cow<'l, str>, Cow<'l, str>);
+
+impl Marks {
+    /// Bytes of [`Self::encode`].
+    pub const BYTES: usize = 13;
+
+    /// As bytes, for whoever keeps them for a while.
+    pub fn encode(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let numbers = [self.path.0, self.path.1, self.digest];
+        for (place, number) in bytes.chunks_exact_mut(4).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes[12] = u8::from(self.escaped);
+        bytes
+    }
+
+    /// What [`Self::encode`] was given.
+    pub fn decode(bytes: [u8; Self::BYTES]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, escaped] = bytes;
+        Self {
+            path: (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])),
+            digest: u32::from_le_bytes([i, j, k, l]),
+            escaped: escaped != 0,
+        }
+    }
+
+    /// The digits of the digest, and the path, of the member that `line` speaks of, if it has both.
+    ///
+    /// # Errors
+    ///
+    /// When the marks are not this line's.
+    pub(super) fn sum<'l>(self, line: &'l [u8]) -> Result<Option<Sum<'l>>, serde_json::Error> {
+        if self.digest == 0 || self.path.0 == 0 {
+            return Ok(None);
+        }
+        if self.escaped {
+            let entry = read_line(line)?;
+            let both = entry.digest.zip(entry.path);
+            return Ok(both.map(|(digest, path)| (digest.to_string().into(), path.into())));
+        }
+        let piece = |at: u32, length: u32| {
+            let at = usize::try_from(at).expect("32 bits fit memory");
+            let length = usize::try_from(length).expect("32 bits fit memory");
+            let piece = line.get(at..at.saturating_add(length))?;
+            std::str::from_utf8(piece).ok().map(Cow::Borrowed)
+        };
+        let both = piece(self.digest, DIGEST_DIGITS).zip(piece(self.path.0, self.path.1));
+        let wrong = || serde::ser::Error::custom("the marks of another line");
+        both.map(Some).ok_or_else(wrong)
+    }
+}
+
+/// Appends the line of one entry, with its newline; where what is in it.
+pub fn write_line(entry: &Entry, out: &mut Vec<u8>) -> Marks {
+    let begin = out.len();
+    let within = |at: usize| u32::try_from(at - begin).expect("a line is below 4 GiB");
+    let mut marks = Marks::default();
     out.extend_from_slice(b"{\"source\":\"");
     out.extend_from_slice(entry.source.as_str().as_bytes());
     out.push(b'"');
     write_item(&entry.item, out);
     if let Some(path) = &entry.path {
-        text(out, "path", path);
+        label(out, "path");
+        let length = u32::try_from(path.len()).expect("a path is below 4 GiB");
+        marks.path = (within(out.len() + 1), length);
+        marks.escaped = !string(out, path);
     }
     number(out, "offset", entry.offset);
     number(out, "data", entry.data);
@@ -65,6 +142,7 @@ pub fn write_line(entry: &Entry, out: &mut Vec<u8>) {
     if let Some(digest) = &entry.digest {
         label(out, "digest");
         out.push(b'"');
+        marks.digest = within(out.len());
         out.extend_from_slice(&digest.hex());
         out.push(b'"');
     }
@@ -85,6 +163,7 @@ pub fn write_line(entry: &Entry, out: &mut Vec<u8>) {
         text(out, "chaining", &entry.chaining);
     }
     out.extend_from_slice(b"}\n");
+    marks
 }
 
 fn write_item(item: &Item, out: &mut Vec<u8>) {
@@ -192,16 +271,19 @@ fn text(out: &mut Vec<u8>, name: &str, text: &str) {
     string(out, text);
 }
 
-fn string(out: &mut Vec<u8>, text: &str) {
+/// Whether the text stands there as it is, without escapes.
+fn string(out: &mut Vec<u8>, text: &str) -> bool {
     // Looking at all bytes, many at once, is faster than stopping at the first.
     let plain = |plain, b| plain & (b >= b' ') & (b != b'"') & (b != b'\\');
-    if text.bytes().fold(true, plain) {
+    let plain = text.bytes().fold(true, plain);
+    if plain {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');
     } else {
         serde_json::to_writer(&mut *out, text).expect("text is JSON, and memory takes it");
     }
+    plain
 }
 
 fn flag(out: &mut Vec<u8>, name: &str, flag: bool) {
@@ -423,7 +505,12 @@ mod tests {
         #[test]
         fn entries_read_back(entry in entries()) {
             let mut line = Vec::new();
-            write_line(&entry, &mut line);
+            let marks = write_line(&entry, &mut line);
+            prop_assert_eq!(Marks::decode(marks.encode()), marks);
+            let sum = marks.sum(&line).unwrap();
+            let sum = sum.map(|(digest, path)| (digest.into_owned(), path.into_owned()));
+            let digest = entry.digest.map(|digest| digest.to_string());
+            prop_assert_eq!(sum, digest.zip(entry.path.clone()));
             prop_assert_eq!(line.iter().filter(|&&b| b == b'\n').count(), 1);
             prop_assert_eq!(&read_line(&line).unwrap(), &entry);
             let parsed = serde_json::from_slice::<Line<'_>>(&line).and_then(line::entry).unwrap();
