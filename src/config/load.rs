@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     config::suggest,
-    job::settings::{MINIMUM_BUDGET, Settings, SourceSettings},
+    job::settings::{Free, MINIMUM_BUDGET, Settings, SourceSettings},
     unit::{Binary, ByteCount},
 };
 
@@ -237,6 +237,12 @@ fn check_jobs(settings: &Settings) -> Result<(), Broken> {
         if !(1..=4).contains(&job.copies) {
             return broken(format!("jobs.{name}.copies"), "must be from 1 to 4");
         }
+        if settings.staging.free == Free::Verified && !job.verify {
+            return broken(
+                format!("jobs.{name}.verify"),
+                "must be true while staging.free is \"verified\", or nothing would ever be freed",
+            );
+        }
     }
     Ok(())
 }
@@ -271,11 +277,16 @@ mod tests {
             ("pool = \"rehearsal\"", "pool = \"rehersal\"", "names the pool rehersal"),
             ("emulated:0", "nst0", "must be a path such as /dev/nst0"),
             ("type = \"directory\"", "type = \"dir\"", "unknown variant `dir`"),
+            ("ring =", "free = \"verify\"\nring =", "unknown variant `verify`, expected `flushed`"),
         ] {
             assert!(good.contains(from), "{from}");
             let error = read_text(&good.replacen(from, to, 1)).unwrap_err();
             assert!(error.to_string().contains(expected), "{from} → {to}: {error}");
         }
+        let late = good.replacen("ring =", "free = \"verified\"\nring =", 1);
+        assert_eq!(read_text(&late).unwrap().settings.staging.free, Free::Verified);
+        let error = read_text(&format!("{late}verify = false\n")).unwrap_err();
+        assert!(error.to_string().contains("jobs.rehearsal.verify must be true"), "{error}");
         let real = good.replace("rehearsal = true", "rehearsal = false");
         let error = read_text(&real.replacen("2 GiB", "1 GiB", 1)).unwrap_err();
         assert!(error.to_string().contains("must be at least 2 GiB"), "{error}");

@@ -294,7 +294,17 @@ impl Archive<'_> {
         store: &Store,
         supply: &dyn Supply,
     ) -> Result<(), JobError> {
-        let mut write = Write {
+        let mut afterwards =
+            VerifyAndEject { job: self.job, catalog: self.catalog, desk: self.desk };
+        self.writer(station, store).run(supply, &mut afterwards)?;
+        afterwards.clear(station)?;
+        let mut writer = self.writer(station, store);
+        writer.free_verified()?;
+        writer.tell_unverified()
+    }
+
+    fn writer<'a>(&'a self, station: &'a mut Station, store: &'a Store) -> Write<'a> {
+        Write {
             catalog: self.catalog,
             store,
             staging: &self.settings.staging,
@@ -304,11 +314,7 @@ impl Archive<'_> {
             copies: u32::from(self.copies()),
             set: self.set,
             desk: self.desk,
-        };
-        let mut afterwards =
-            VerifyAndEject { job: self.job, catalog: self.catalog, desk: self.desk };
-        write.run(supply, &mut afterwards)?;
-        afterwards.clear(station)
+        }
     }
 
     fn has_work(&self, store: &Store) -> Result<bool, JobError> {

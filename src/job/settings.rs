@@ -70,9 +70,25 @@ pub struct StagingSettings {
     /// The size that a segment aims at; by default what the budget and the cartridge suggest.
     #[serde(default, deserialize_with = "amount_option")]
     pub segment: Option<ByteCount>,
+    /// When the file of a written segment goes.
+    #[serde(default)]
+    pub free: Free,
     /// Memory of the ring between staging and drive.
     #[serde(default = "ring_default", deserialize_with = "amount")]
     pub ring: ByteCount,
+}
+
+/// When a segment's file in staging is not needed any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Free {
+    /// When all copies that the job demands are flushed to tape. Members that verifying finds bad
+    /// are fetched again.
+    #[default]
+    Flushed,
+    /// When besides one of the copies was read back and agreed. A segment that verifying finds bad
+    /// is written again from staging.
+    Verified,
 }
 
 /// Where the emulated library keeps its cartridges.

@@ -169,3 +169,52 @@ fn a_sparse_file_in_parts_comes_back_with_its_holes() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("part 2 of") && !joined.exists(), "{said}");
 }
+
+/// A home whose staged segments stay until they are verified.
+fn home_that_waits() -> Home {
+    let home = Home::new(&Plan { cartridges: &["T00001L8", "T00002L8"], ..Plan::default() });
+    let config = fs::read_to_string(home.path("tapevault.toml")).unwrap();
+    home.configure(&config.replace("segment =", "free = \"verified\"\nsegment ="));
+    home
+}
+
+fn staged(home: &Home) -> usize {
+    let found = fs::read_dir(home.path("staging/sealed")).unwrap().flatten();
+    found.filter(|found| found.path().extension() == Some("seg".as_ref())).count()
+}
+
+#[test]
+fn what_proves_bad_is_written_again_from_staging() {
+    let home = home_that_waits();
+    home.fill(12, 700_000);
+    let killed = home.run_with(("TAPEVAULT_CRASH_AT", "index.committed"), &["archive", "job"]);
+    assert_eq!(killed.code, None, "{}", killed.err);
+    assert!(staged(&home) > 1, "on tape, and not verified yet");
+    // A byte of one file goes bad on the tape.
+    let content = noise(700_000, 5);
+    let tape = home.emulator().tape(code("T00001L8"));
+    let bytes = fs::read(&tape).unwrap();
+    let at = bytes.windows(64).position(|window| window == &content[1000..1064]).unwrap();
+    let file = fs::OpenOptions::new().write(true).open(&tape).unwrap();
+    file.write_all_at(&[!bytes[at]], at as u64).unwrap();
+    let bad = home.run(&["--json", "archive", "job"]).exits(1);
+    assert_eq!(bad.events("planned")[0]["wanted"], 0, "{}", bad.out);
+    assert_eq!(staged(&home), 1, "only the bad one stays");
+    let again = home.archive();
+    assert_eq!(again.events("planned")[0]["wanted"], 0, "{}", again.out);
+    assert_eq!(staged(&home), 0);
+    home.run(&["restore", "--to", "back"]).exits(0);
+    let back = fs::read(home.path("back/files/folder/file004")).unwrap();
+    assert!(back == content);
+}
+
+/// More than staging holds, although nothing leaves it unverified.
+#[test]
+fn a_set_larger_than_staging_is_verified_in_between() {
+    let home = home_that_waits();
+    home.fill(24, 3_300_000);
+    let done = home.archive();
+    assert!(done.events("ejected").len() > 1, "{}", done.out);
+    assert!(done.events("volume-closed").is_empty(), "{}", done.out);
+    assert_eq!((home.keys(&[]).len(), staged(&home)), (30, 0));
+}

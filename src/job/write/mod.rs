@@ -23,7 +23,7 @@ use crate::{
     job::{
         Desk, JobError,
         rig::Station,
-        settings::{PoolSettings, StagingSettings},
+        settings::{Free, PoolSettings, StagingSettings},
         write::{
             next::{Next, Pending, Situation, next},
             session::Session,
@@ -36,9 +36,9 @@ use crate::{
 const WAIT: Duration = Duration::from_millis(200);
 /// How often it does so while the export waits for room that nothing can make, before it says so.
 const STUCK_WAITS: u32 = 25;
-/// When an export waits for room, a session is closed for its manifests if they are at least this
-/// fraction of the budget.
-const MANIFESTS_SHARE: u64 = 4;
+/// When an export waits for room, a session is closed for its manifests, and for its segments that
+/// wait to be verified, if they are at least this fraction of the budget.
+const CLOSING_SHARE: u64 = 4;
 
 /// The other half, as the tape half sees it.
 pub trait Supply: Sync {
@@ -207,8 +207,18 @@ impl Write<'_> {
     /// Whether the index of a session would let go of much that staging keeps. What was written is
     /// committed before: that may make room enough.
     fn closing_frees(&self, session: Option<&Session>) -> Result<bool, JobError> {
-        Ok(session.is_some_and(|session| session.group.is_empty())
-            && self.store.usage()?.manifests >= self.staging.budget.0 / MANIFESTS_SHARE)
+        let Some(session) = session.filter(|session| session.group.is_empty()) else {
+            return Ok(false);
+        };
+        let unverified: u64 = match self.staging.free {
+            Free::Flushed => 0,
+            Free::Verified => {
+                let staged = self.staged()?;
+                session.segments.iter().filter_map(|id| staged.get(id)).map(|seg| seg.bytes).sum()
+            }
+        };
+        let share = self.staging.budget.0 / CLOSING_SHARE;
+        Ok(self.store.usage()?.manifests + unverified >= share)
     }
 
     /// The export waits for room, and there is nothing to write: what can be let go is the manifests

@@ -23,7 +23,8 @@ pub(super) struct Situation<'a> {
     pub(super) exporting: bool,
     /// Whether the export waits for room in staging.
     pub(super) blocked: bool,
-    /// Whether closing the session makes much room: staging keeps manifests until an index has them.
+    /// Whether closing the session makes much room: staging keeps manifests until an index has them,
+    /// and, if it is to, segments until they are verified.
     pub(super) closing_frees: bool,
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    catalog::{Catalog, SegmentCopy},
+    catalog::{Catalog, CopyState, SegmentCopy},
     ident::{PoolName, SegmentId, SessionId, VolumeId},
-    job::{JobError, write::Write},
+    job::{JobError, settings::Free, write::Write},
     media::{Status, Volume},
 };
 
@@ -75,9 +75,54 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Frees a staged segment that has every copy that it is to have.
+    /// Frees what was written, now that some of it has been verified, and says what has to stay.
+    ///
+    /// # Errors
+    ///
+    /// When staging or the catalog fail.
+    pub fn free_verified(&mut self) -> Result<(), JobError> {
+        if self.staging.free == Free::Flushed {
+            return Ok(());
+        }
+        let staged: Vec<SegmentId> = self.staged()?.into_keys().collect();
+        for segment in &staged {
+            self.free_if_done(*segment)?;
+        }
+        Ok(())
+    }
+
+    /// Tells of segments that stay staged although they are on tape, because nobody verified them.
+    ///
+    /// # Errors
+    ///
+    /// When staging or the catalog fail.
+    pub fn tell_unverified(&self) -> Result<(), JobError> {
+        let mut waiting = 0_u64;
+        for segment in self.staged()?.into_keys() {
+            waiting += u64::from(self.has_copies(&self.good_copies(segment)?));
+        }
+        if waiting > 0 {
+            self.desk.notice(format!(
+                "{waiting} segments stay staged until a copy of them is verified: \
+                 `tapevault verify VOLUME` does that, and the next job frees them"
+            ));
+        }
+        Ok(())
+    }
+
+    fn has_copies(&self, good: &[SegmentCopy]) -> bool {
+        good.len() >= usize::try_from(self.copies).expect("a few")
+    }
+
+    /// Frees a staged segment that has every copy that it is to have, and the evidence that the
+    /// settings ask for.
     pub(super) fn free_if_done(&mut self, segment: SegmentId) -> Result<(), JobError> {
-        if self.good_copies(segment)?.len() < usize::try_from(self.copies).expect("a few") {
+        let good = self.good_copies(segment)?;
+        let proven = match self.staging.free {
+            Free::Flushed => true,
+            Free::Verified => good.iter().any(|copy| copy.state == CopyState::Verified),
+        };
+        if !self.has_copies(&good) || !proven {
             return Ok(());
         }
         self.catalog.set_staged(segment, false)?;
@@ -89,7 +134,7 @@ impl Write<'_> {
     /// Forgets a manifest that stands in a volume index beside every copy.
     pub(super) fn release_if_indexed(&mut self, segment: SegmentId) -> Result<(), JobError> {
         let good = self.good_copies(segment)?;
-        if good.len() < usize::try_from(self.copies).expect("a few") {
+        if !self.has_copies(&good) {
             return Ok(());
         }
         for copy in &good {

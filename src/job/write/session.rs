@@ -144,7 +144,8 @@ impl Write<'_> {
             self.write_index(&mut session, &runs)?;
         }
         let Session { volume, segments, .. } = session;
-        afterwards.closed(self.station, volume.id, &segments)
+        afterwards.closed(self.station, volume.id, &segments)?;
+        self.free_verified()
     }
 
     /// A cartridge on which not even one segment fits.
