@@ -12,7 +12,7 @@ use crate::{
 const SECRET: &str = "TAPEVAULT_TEST_SECRET";
 
 /// A home that archives the bucket at `endpoint`.
-fn home(endpoint: &str) -> Home {
+pub(crate) fn home(endpoint: &str) -> Home {
     let setup = Setup::default();
     let source = format!(
         "type = \"s3\"\nbucket = \"{}\"\nregion = \"{}\"\nendpoint = \"{endpoint}\"\n\
@@ -22,7 +22,7 @@ fn home(endpoint: &str) -> Home {
     Home::new(&Plan { source: &source, capacity: 900 * MIB, ..Plan::default() })
 }
 
-fn archive(home: &Home, secret: &str) -> Done {
+pub(crate) fn archive(home: &Home, secret: &str) -> Done {
     run(home, secret, &["--json", "archive", "job"])
 }
 
