@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    catalog::{Commit, CopyRecord, Segment, Session},
+    catalog::{CatalogError, Commit, CopyRecord, Segment, Session},
     digest::Digest,
     drive::Medium,
     ident::{SegmentId, SessionId},
@@ -127,10 +127,11 @@ impl Adoption<'_> {
                     let mut entries = entries.map_while(|entry| {
                         entry.map_err(|error| damage = Some(error.to_string())).ok()
                     });
-                    self.catalog.add_segment(&segment_of(row), &mut entries)?;
+                    let added = self.catalog.add_segment(&segment_of(row), &mut entries);
                     if let Some(what) = damage {
                         return Err(malformed(what));
                     }
+                    self.taken(volume, &format!("the manifest of segment {id}"), added)?;
                 }
                 Piece::Run(_) => {
                     let run = RunReader::new(&mut reader)
@@ -140,16 +141,20 @@ impl Adoption<'_> {
                     let mut changes = run.map_while(|change| {
                         change.map_err(|error| damage = Some(error.to_string())).ok()
                     });
-                    self.catalog.apply_delta(&header.run, header.base, &mut changes)?;
+                    let applied = self.catalog.apply_delta(&header.run, header.base, &mut changes);
                     if let Some(what) = damage {
                         return Err(malformed(what));
                     }
-                    self.catalog.record_indexed_runs(volume.id, &[header.run.id])?;
+                    let what = format!("run {} of {}", header.run.id, header.run.source);
+                    if self.taken(volume, &what, applied)? {
+                        self.catalog.record_indexed_runs(volume.id, &[header.run.id])?;
+                    }
                 }
                 Piece::Tables => {
                     let tables = zstd::Decoder::new(&mut reader)
                         .map_err(JobError::scratch("read the snapshot of the tables"))?;
-                    self.catalog.import_tables(&mut BufReader::new(tables))?;
+                    let imported = self.catalog.import_tables(&mut BufReader::new(tables));
+                    self.taken(volume, "the snapshot of the tables", imported)?;
                 }
             }
         }
@@ -216,6 +221,24 @@ impl Adoption<'_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Whether the catalog took what an index says. What it refuses, since it makes no sense or
+    /// since what it builds on is lost, keeps nobody from the rest.
+    fn taken<T>(
+        &self,
+        volume: &Volume,
+        what: &str,
+        result: Result<T, CatalogError>,
+    ) -> Result<bool, JobError> {
+        match result {
+            Ok(_) => Ok(true),
+            Err(error @ (CatalogError::Conflict { .. } | CatalogError::BaseUnknown { .. })) => {
+                self.finding(volume, format!("{what} is not taken: {error}"));
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn finding(&self, volume: &Volume, what: String) {
