@@ -77,10 +77,11 @@ impl Walk<'_> {
             }
             Ending::Trailer(_) | Ending::Unfinished | Ending::Filemark => {
                 let last = object.after(blocks.saturating_sub(1));
-                self.found(format!(
+                let what = format!(
                     "tape file {file} (objects {object} to {last}) has no trailer that fits it: it \
                      is damaged, unfinished, or not of this program"
-                ));
+                );
+                self.unexplained.insert(object, (blocks, what));
             }
         }
         self.stand_anew(next)?;

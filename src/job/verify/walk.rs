@@ -59,6 +59,9 @@ pub(super) struct Walk<'a> {
     pub(super) seen: BTreeMap<SegmentId, (ObjectNumber, Digest)>,
     plan: BTreeMap<ObjectNumber, Known>,
     label_digest: Option<Digest>,
+    /// Tape files without a trailer that fits, and what is to be said of each unless an index calls
+    /// it void.
+    pub(super) unexplained: BTreeMap<ObjectNumber, (u64, String)>,
     /// The index that was read last.
     previous: Option<(ObjectNumber, Digest)>,
     /// What that one lists.
@@ -108,6 +111,7 @@ impl<'a> Walk<'a> {
             seen: BTreeMap::new(),
             plan,
             label_digest: label.digest,
+            unexplained: BTreeMap::new(),
             previous: None,
             listed: BTreeSet::new(),
             indexes_read: 0,
@@ -162,6 +166,9 @@ impl<'a> Walk<'a> {
         }
         if let Some(end) = end {
             self.beyond(end)?;
+        }
+        for (_, what) in std::mem::take(&mut self.unexplained).into_values() {
+            self.found(what);
         }
         self.last_index_lists_all()?;
         Ok(self.all_read())
@@ -385,6 +392,11 @@ impl<'a> Walk<'a> {
         if expected.is_some() && expected != before {
             self.found(say("does not follow from the index before it".to_owned()));
         }
+        for row in rows.iter().filter(|row| row.state == SegmentState::Void) {
+            if self.unexplained.get(&row.object).is_some_and(|(blocks, _)| *blocks == row.blocks) {
+                self.unexplained.remove(&row.object);
+            }
+        }
         for row in rows.iter().filter(|row| row.state == SegmentState::Whole) {
             let seen = self.seen.get(&row.segment).copied();
             if seen.is_some_and(|seen| seen != (row.object, row.digest)) {
@@ -394,6 +406,10 @@ impl<'a> Walk<'a> {
                 )));
             }
             let Some(volume) = &self.volume else { continue };
+            if row.object >= volume.end {
+                // That the tape is longer than the catalog says is told by itself.
+                continue;
+            }
             let copies = self.catalog.copies(row.segment)?;
             let copy = copies.into_iter().find(|copy| copy.volume == volume.id);
             let segment = self.catalog.segment(row.segment)?;
