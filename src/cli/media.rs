@@ -1,7 +1,7 @@
 //! `media`, `catalog` and `verify`: commands about volumes.
 
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, Method},
     cli::{
         args::{self, CatalogCommand, Media},
         bench::Bench,
@@ -156,8 +156,13 @@ fn show(catalog: &Catalog, volser: Volser, json: bool) -> Result<(), Failure> {
     }
     for evidence in catalog.evidence(volume.id)? {
         let extent = if evidence.whole { "whole" } else { "in part" };
+        let method = match evidence.method {
+            Method::AfterRewind => "after a rewind",
+            Method::AfterReload => "after unloading and loading it",
+            Method::OtherDrive => "another drive than the one that wrote it",
+        };
         say::line(&format!(
-            "read back {extent} {} in {}: {} findings",
+            "read back {extent} {} in {} ({method}): {} findings",
             evidence.when, evidence.drive, evidence.findings
         ));
     }

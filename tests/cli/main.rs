@@ -11,6 +11,7 @@ mod restores;
 mod runs;
 mod sources;
 mod spanning;
+mod verifies;
 
 #[allow(dead_code, unused_imports, reason = "each user needs a part of it")]
 #[path = "../support/s3_server/mod.rs"]

@@ -28,7 +28,9 @@ use tapevault::{
         rig,
         settings::Settings,
         stock,
+        verify::{self, Scope},
     },
+    media::Volume,
 };
 use tempfile::TempDir;
 
@@ -182,6 +184,23 @@ impl Rig {
         let mut station = rig::station(&self.settings, None, &desk.clock).unwrap();
         let read = stock::rebuild(&catalog, &mut station, &[], &desk);
         assert!(read.unwrap() > 0, "{:#?}", listener.events);
+    }
+
+    /// Reads a volume back; what was found.
+    pub(crate) fn verify(&self, volume: &Volume) -> Vec<String> {
+        let listener = Arc::new(Listener::default());
+        let desk = self.desk(&listener);
+        let catalog = self.catalog();
+        let mut station = rig::station(&self.settings, None, &desk.clock).unwrap();
+        verify::bring(&catalog, &mut station, volume, &desk).unwrap();
+        let count =
+            verify::volume(&catalog, &mut station, volume.id, &Scope::Whole, &desk).unwrap();
+        station.put_away(&catalog, &desk).unwrap();
+        drop((station, desk));
+        let told = Told(Arc::try_unwrap(listener).unwrap().events.into_inner().unwrap());
+        let found = told.all("volume-finding");
+        assert_eq!(found.len() as u64, count);
+        found.iter().map(|event| event["what"].as_str().unwrap().to_owned()).collect()
     }
 
     /// When the newest run of a source ended.

@@ -47,7 +47,13 @@ fn stage(rig: &Rig, items: &[Item], missing: Option<&[Item]>) {
     let world = World { files: Arc::new(Disk), clock: Arc::clone(&clock), cancel: Cancel::new() };
     let (staging, _) = Staging::open(settings, SetId::new(), world).unwrap();
     let started = clock.now();
+    let mut failing = Vec::new();
     for item in items {
+        if item.key.0.starts_with(b"fails") {
+            // Its place in the segment stays empty.
+            failing.push(staging.claim(&source, item.clone(), None).unwrap());
+            continue;
+        }
         let bytes = if item.kind == Kind::DeleteMarker {
             Vec::new()
         } else {
@@ -55,6 +61,7 @@ fn stage(rig: &Rig, items: &[Item], missing: Option<&[Item]>) {
         };
         staging.put(&source, item.clone(), &bytes).unwrap();
     }
+    drop(failing);
     staging.seal_all().unwrap();
     let catalog =
         Catalog::create(&rig.settings.catalog.path, Mode::Rehearsal, &SystemClock::new()).unwrap();
@@ -200,6 +207,33 @@ fn versions_stand_beside_the_latest() {
             assert_eq!(fs::read(rig.path(to).join(path)).unwrap(), content(key, version));
         }
         assert_eq!(fs::read(rig.path(to).join("bucket/k")).unwrap(), content("k", "v3"));
+    }
+}
+
+/// A gap that an item left which could not be fetched is filled, and the filler is under digests.
+#[test]
+fn a_filler_between_members_is_no_member() {
+    let rig = Rig::new(1);
+    let fails = Item { size: 300_000, ..object("fails", "v1", true) };
+    let items = [object("a", "v1", true), fails, object("b", "v1", true)];
+    stage(&rig, &items, Some(&[]));
+    rig.archive(Half::Write);
+    let (volser, _) = rig.first_copies()[0];
+    let volume = rig.catalog().volume(volser).unwrap().unwrap();
+    assert_eq!(rig.verify(&volume), [""; 0]);
+    let tape = rig.library.tape(format!("{volser}L8").parse().unwrap());
+    let mut bytes = fs::read(&tape).unwrap();
+    let comment = b" comment=        ";
+    let place = bytes.windows(comment.len()).position(|window| window == comment).unwrap();
+    bytes[place + 200_000] ^= 1;
+    fs::write(&tape, bytes).unwrap();
+    let found = rig.verify(&volume);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("the filler between members disagrees"), "{found:?}");
+    let (tally, told) = rig.restore(&rig.request(Query::default(), "out"));
+    assert!(tally.unwrap().is_clean(), "no member is hit: {told:#?}");
+    for key in ["a", "b"] {
+        assert_eq!(fs::read(rig.path("out/bucket").join(key)).unwrap(), content(key, "v1"));
     }
 }
 
