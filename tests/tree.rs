@@ -165,8 +165,12 @@ fn write_content(entry: &Entry, tape_file: &[u8], to: &NewFile) {
 /// Restores all; of a file with several names the bytes once, its other names at the end.
 fn restore(staged: &Staged, sealed: &[Sealed], to: &Path) {
     let mut to = Destination::open(to, destination::Options::default()).unwrap();
-    let settings =
-        pipeline::Settings { block_bytes: 512 << 10, ring_bytes: 4 << 20, start_percent: 80 };
+    let settings = pipeline::Settings {
+        block_bytes: 512 << 10,
+        ring_bytes: 4 << 20,
+        start_percent: 80,
+        guard: None,
+    };
     let feeder = Feed::start(settings, &Cancel::new()).unwrap();
     let mut first_names: BTreeMap<LinkGroup, Vec<u8>> = BTreeMap::new();
     let mut names: BTreeMap<Vec<u8>, Item> = BTreeMap::new();

@@ -111,7 +111,8 @@ mod tests {
 
     use super::*;
 
-    const SETTINGS: Settings = Settings { block_bytes: 64, ring_bytes: 512, start_percent: 0 };
+    const SETTINGS: Settings =
+        Settings { block_bytes: 64, ring_bytes: 512, start_percent: 0, guard: None };
 
     #[derive(Debug, thiserror::Error, PartialEq)]
     #[error("bad block")]

@@ -19,7 +19,7 @@ use rustix::fs::Advice;
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::pipeline::ring::{Message, Over, Ring, Slot};
-use crate::pipeline::{Counters, Flow, Settings};
+use crate::pipeline::{Counters, Flow, Guard, Settings};
 use crate::printable::Printable;
 
 /// After so many bytes the page cache is told to forget them, so that a job does not push the
@@ -121,6 +121,7 @@ struct Reader {
     ring: Arc<Ring<Tag>>,
     round: Arc<AtomicU64>,
     cancel: Cancel,
+    guard: Option<Guard>,
 }
 
 impl Feed {
@@ -134,8 +135,12 @@ impl Feed {
         ring.set_idle(true);
         let round = Arc::new(AtomicU64::new(0));
         let (requests, receiver) = crossbeam_channel::unbounded();
-        let reader =
-            Reader { ring: Arc::clone(&ring), round: Arc::clone(&round), cancel: cancel.clone() };
+        let reader = Reader {
+            ring: Arc::clone(&ring),
+            round: Arc::clone(&round),
+            cancel: cancel.clone(),
+            guard: settings.guard,
+        };
         let thread =
             thread::Builder::new().name("feed".into()).spawn(move || reader.run(&receiver))?;
         Ok(Self {
@@ -172,7 +177,8 @@ impl Feed {
         self.round.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Gives the blocks of the next queued file to `writer`, on this thread. When the writer stops
+    /// Gives the blocks of the next queued file to `writer`, on this thread, each with its guard
+    /// behind it if there is one. When the writer stops
     /// or fails, the rest of this file and all that is queued is forgotten, as by [`Feed::clear`].
     ///
     /// A file must have been queued, or this waits for one.
@@ -203,7 +209,7 @@ impl Feed {
             match tag.note {
                 Note::Block => {
                     let slot = slot.expect("a block comes in a slot");
-                    let result = writer(slot.bytes());
+                    let result = writer(slot.whole());
                     let bytes = slot.bytes().len();
                     self.ring.give_back(slot);
                     match result {
@@ -327,6 +333,9 @@ impl Reader {
             // Here and not in a stage of its own: the block is still in this core's cache.
             hasher.update(room);
             slot.filled = file.block_bytes;
+            if let Some(guard) = self.guard {
+                slot.guard(guard);
+            }
             self.ring.push(Some(slot), Tag { round, note: Note::Block });
             let before = offset;
             offset += file.block_bytes as u64;
@@ -355,7 +364,7 @@ mod tests {
     const BLOCK: usize = 4096;
 
     fn settings(start_percent: u8) -> Settings {
-        Settings { block_bytes: BLOCK, ring_bytes: 8 * BLOCK, start_percent }
+        Settings { block_bytes: BLOCK, ring_bytes: 8 * BLOCK, start_percent, guard: None }
     }
 
     /// A file of `blocks` blocks, each with its number and `seed` in front.
@@ -404,6 +413,23 @@ mod tests {
             assert_eq!((counters.bytes_read(), counters.bytes_taken()), (total, total));
             assert_eq!(counters.bytes_ready(), 0);
         }
+    }
+
+    #[test]
+    fn a_guard_stands_behind_each_block() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, bytes) = segment(directory.path(), 1, 20);
+        let guard: Guard = |block| [block[0], block[1], 7, 9];
+        let settings = Settings { guard: Some(guard), ..settings(50) };
+        let feed = Feed::start(settings, &Cancel::new()).unwrap();
+        feed.queue(file);
+        let (fed, got) = collect(&feed);
+        assert_eq!(fed.digest, Some(Digest::of(&bytes)), "it is no part of the file");
+        let blocks = bytes.chunks_exact(BLOCK);
+        let expected: Vec<u8> =
+            blocks.flat_map(|block| [block, &guard(block)[..]].concat()).collect();
+        assert!(got == expected);
+        assert_eq!(feed.counters().bytes_taken(), bytes.len() as u64);
     }
 
     #[derive(Debug, thiserror::Error, PartialEq)]

@@ -23,7 +23,16 @@ pub struct Settings {
     /// How much of the ring is filled, in percent, before blocks go out; again after each time it
     /// ran empty, so that a drive stops rarely and for long, and not often and for a moment.
     pub start_percent: u8,
+    /// What a [`Feed`] puts behind each block for the drive to check it by. It stands in the block's
+    /// slot, so that nothing is copied.
+    pub guard: Option<Guard>,
 }
+
+/// Bytes that a guard puts behind a block.
+pub const GUARD: usize = 4;
+
+/// Makes these bytes.
+pub type Guard = fn(&[u8]) -> [u8; GUARD];
 
 /// Whether the writer or consumer wants more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::cancel::Cancel;
-use crate::pipeline::{Counters, Settings};
+use crate::pipeline::{Counters, GUARD, Guard, Settings};
 
 /// Slots begin on a page, so that the kernel can hand them to a device without copying.
 const PAGE: usize = 4096;
@@ -25,6 +25,8 @@ pub(super) struct Slot {
     start: usize,
     /// Bytes of it in use.
     pub(super) filled: usize,
+    /// Bytes of a guard behind them.
+    guarded: usize,
 }
 
 /// What the consumer gets: a filled slot or a note without one.
@@ -76,7 +78,20 @@ impl Slot {
     fn new(bytes: usize) -> Self {
         let storage = vec![0; bytes + PAGE];
         let start = storage.as_ptr().align_offset(PAGE).min(PAGE);
-        Self { storage, start, filled: 0 }
+        Self { storage, start, filled: 0, guarded: 0 }
+    }
+
+    /// Puts a guard behind what is filled.
+    pub(super) fn guard(&mut self, guard: Guard) {
+        let made = guard(self.bytes());
+        let behind = self.start + self.filled;
+        self.storage[behind..behind + GUARD].copy_from_slice(&made);
+        self.guarded = GUARD;
+    }
+
+    /// What is filled, with its guard.
+    pub(super) fn whole(&self) -> &[u8] {
+        &self.storage[self.start..self.start + self.filled + self.guarded]
     }
 
     pub(super) fn room(&mut self) -> &mut [u8] {
@@ -91,11 +106,12 @@ impl Slot {
 
 impl<T> Ring<T> {
     pub(super) fn new(settings: &Settings) -> Self {
+        let guard = if settings.guard.is_some() { GUARD } else { 0 };
         let slots = (settings.ring_bytes / settings.block_bytes).max(2);
         let start_slots = (slots * usize::from(settings.start_percent) / 100).clamp(1, slots);
         Self {
             state: Mutex::new(State {
-                free: (0..slots).map(|_| Slot::new(settings.block_bytes)).collect(),
+                free: (0..slots).map(|_| Slot::new(settings.block_bytes + guard)).collect(),
                 filled: VecDeque::with_capacity(slots),
                 notes: 0,
                 running: false,
@@ -211,7 +227,7 @@ impl<T> Ring<T> {
 
     /// Takes back a slot that the consumer is done with, or that the producer did not need.
     pub(super) fn give_back(&self, mut slot: Slot) {
-        slot.filled = 0;
+        (slot.filled, slot.guarded) = (0, 0);
         let mut state = self.lock();
         state.free.push(slot);
         let enough = if state.full { (self.slots / REFILL_PART).max(1) } else { 1 };

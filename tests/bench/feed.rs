@@ -88,8 +88,12 @@ fn feed(sealed: &Sealed) {
     let early_warning = ByteCount(0);
     drive.prepare(&Preparation { block_size: sealed.block_size, early_warning }).unwrap();
     let block_bytes = usize::try_from(sealed.block_size).unwrap();
-    let settings =
-        pipeline::Settings { block_bytes, ring_bytes: RING, start_percent: START_PERCENT };
+    let settings = pipeline::Settings {
+        block_bytes,
+        ring_bytes: RING,
+        start_percent: START_PERCENT,
+        guard: None,
+    };
     let feed = Feed::start(settings, &Cancel::new()).unwrap();
     let path = sealed.path.clone();
     feed.queue(SegmentFile { path, block_bytes, blocks: sealed.blocks });
