@@ -165,6 +165,7 @@ impl Volume {
             created: moment(0),
             protected_until: None,
             encryption: None,
+            block_protection: None,
             emulated: true,
         };
         let session = session_id(number * 10);

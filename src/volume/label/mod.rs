@@ -12,6 +12,9 @@ pub const BLOCK: usize = 10_240;
 /// The longest label, in bytes.
 pub const LABEL_MAX: usize = 60 << 10;
 
+/// Method of [`Encryption`]: AES-256-GCM in the drive, each block with the key's id as U-KAD.
+pub const IN_DRIVE: &str = "drive-aes-256-gcm";
+
 const JSON: &str = "label.json";
 /// What a person reads first.
 pub const README: &str = include_str!("README.txt");
@@ -45,6 +48,10 @@ pub struct Label {
     /// How everything but the label is encrypted, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encryption: Option<Encryption>,
+    /// By which method the drive that labelled it checked blocks on their way (`crc32c`,
+    /// `reed-solomon`), if it did: then all that is written to the volume or read from it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block_protection: Option<String>,
     /// Whether this is a file of the emulated library and no cartridge.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emulated: bool,
@@ -140,6 +147,7 @@ mod tests {
             created: Timestamp::from_parts(1_800_000_000, 1),
             protected_until: Some(Timestamp::from_parts(1_900_000_000, 0)),
             encryption: Some(Encryption { method: "drive".into(), key_id: "k1".into() }),
+            block_protection: Some("crc32c".into()),
             emulated: true,
         }
     }
