@@ -10,6 +10,7 @@ use crate::{
         JobError,
         rig::{OpenError, RigError},
     },
+    keys::{KeyError, Owner},
     source::SourceError,
     staging::StagingError,
 };
@@ -39,6 +40,7 @@ pub(super) fn of(failure: &Failure) -> Option<String> {
              from its cartridge"
                 .into()
         }
+        Failure::Key(error) => return key_advice(Some(error)),
         Failure::Job(error) => return of_job(error),
     })
 }
@@ -67,6 +69,7 @@ fn of_job(error: &JobError) -> Option<String> {
         JobError::Rig(RigError::Changer(_)) => {
             "look at the library's panel, then run the same command again".into()
         }
+        JobError::Key { cause, .. } => key_advice(cause.as_ref())?,
         JobError::NoMedia { pool } => format!(
             "label a blank cartridge with `tapevault media label VOLSER --pool {pool}`, then \
              run the same command again"
@@ -78,6 +81,31 @@ fn of_job(error: &JobError) -> Option<String> {
             "do that, then run the same command again: it goes on from here".into()
         }
         JobError::Stopped => return None,
+    })
+}
+
+fn key_advice(cause: Option<&KeyError>) -> Option<String> {
+    Some(match cause {
+        None | Some(KeyError::Missing { .. } | KeyError::Unknown { .. }) => {
+            "`tapevault key import` takes a key from its printed page into the file that `[keys]` of \
+             the config names"
+                .into()
+        }
+        Some(KeyError::None { owner: Owner::Pool(pool) }) => {
+            format!("`tapevault key new --pool {pool}` makes one, to be printed and proven")
+        }
+        Some(KeyError::None { owner: Owner::Volume(pool, volser) }) => format!(
+            "`tapevault key new --pool {pool} --volume {volser}` makes one, to be printed and proven"
+        ),
+        Some(KeyError::Unproven { id }) => format!(
+            "print it (`tapevault key export {id} --to PAGE.html`), then type back the four words of \
+             the page: `tapevault key prove {id}`"
+        ),
+        Some(KeyError::Open { .. }) => "chmod 600 on it".into(),
+        Some(KeyError::Words { .. }) => "type the four words as they stand on the page".into(),
+        Some(KeyError::Locked { .. } | KeyError::Damaged { .. } | KeyError::Io { .. }) => {
+            return None;
+        }
     })
 }
 

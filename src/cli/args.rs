@@ -8,6 +8,7 @@ use crate::{
     clock::Timestamp,
     config,
     ident::{Barcode, JobName, PoolName, SourceName, Volser},
+    keys::KeyId,
 };
 
 /// Copies a cloud account out of the cloud's reach, on LTO tape.
@@ -60,6 +61,9 @@ pub enum Command {
     /// Cartridges: label, list, show, remove, vault, recall, retire, erase
     #[command(subcommand)]
     Media(Media),
+    /// Keys for encryption in the drive: new, list, export, prove, import
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Drives: list, status
     #[command(subcommand)]
     Drive(DriveCommand),
@@ -297,6 +301,49 @@ pub enum Media {
         /// Use this drive
         #[arg(long, value_name = "NAME")]
         drive: Option<String>,
+    },
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key. It is not used before it was proven to be on paper
+    New {
+        /// For the volumes of this pool
+        #[arg(long)]
+        pool: PoolName,
+        /// For this volume alone
+        #[arg(long, value_name = "VOLSER")]
+        volume: Option<Volser>,
+    },
+    /// List all keys, without the keys themselves
+    List,
+    /// Write a key as a page to be printed: the key, its check words, and a code to scan
+    Export {
+        /// Which
+        id: KeyId,
+        /// A new file; one that ends in .html is HTML, any other text [default: standard output]
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Show that a key is on paper, by typing the four words of its page
+    Prove {
+        /// Which
+        id: KeyId,
+        /// The four words, instead of typing them when asked
+        words: Vec<String>,
+    },
+    /// Take a key from its printed page: asks for its four lines, or for what a scanner read
+    Import {
+        /// The pool whose volumes it opens
+        #[arg(long)]
+        pool: PoolName,
+        /// The volume that it opens, if it is that one's alone
+        #[arg(long, value_name = "VOLSER")]
+        volume: Option<Volser>,
+        /// Refuse any other key than this
+        #[arg(long)]
+        id: Option<KeyId>,
     },
 }
 

@@ -4,7 +4,7 @@ use std::{env, path::PathBuf, sync::Arc};
 
 use crate::{
     catalog::Catalog,
-    cli::{args::Arguments, fail::Failure, say},
+    cli::{args::Arguments, fail::Failure, passphrase, say},
     clock::{Clock, SystemClock},
     config,
     job::{Desk, JobError, monitor::Monitor, settings::Settings},
@@ -35,7 +35,10 @@ impl Bench {
     }
 
     /// Works with these settings.
-    pub(super) fn new(settings: Settings, path: PathBuf, json: bool) -> Self {
+    pub(super) fn new(mut settings: Settings, path: PathBuf, json: bool) -> Self {
+        if let Some(keys) = &mut settings.keys {
+            keys.ask = Some(passphrase::ask);
+        }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let monitor: Arc<dyn Monitor> = if json {
             Arc::new(Json::new(Arc::clone(&clock)))

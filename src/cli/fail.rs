@@ -7,6 +7,7 @@ use crate::{
     config::ConfigError,
     ident::Volser,
     job::{JobError, Remedy},
+    keys::KeyError,
 };
 
 /// Why a command failed.
@@ -30,6 +31,9 @@ pub(super) enum Failure {
         /// What.
         what: String,
     },
+    /// The key file, or a key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The job.
     #[error(transparent)]
     Job(#[from] JobError),
@@ -49,6 +53,8 @@ impl Failure {
             | Self::Pattern(_)
             | Self::UnknownVolume { .. }
             | Self::Usage { .. } => Exit::Usage,
+            Self::Key(KeyError::Io { .. } | KeyError::Damaged { .. }) => Exit::Storage,
+            Self::Key(_) => Exit::Operator,
             Self::Job(error) => match error.remedy() {
                 Remedy::Config => Exit::Usage,
                 Remedy::Operator => Exit::Operator,

@@ -9,9 +9,11 @@ mod exit;
 mod fail;
 mod find;
 mod jobs;
+mod keys;
 mod log;
 mod media;
 mod papers;
+mod passphrase;
 mod query;
 mod quickstart;
 mod restore;
@@ -67,6 +69,7 @@ fn run(arguments: &Arguments) -> Exit {
         | Command::Find(_)
         | Command::Restore(_)
         | Command::Media(_)
+        | Command::Key(_)
         | Command::Drive(_)
         | Command::Library(_)
         | Command::Catalog(_)
@@ -86,6 +89,7 @@ fn configured(arguments: &Arguments) -> Result<Exit, Failure> {
         Command::Find(find) => find::run(find, &bench.catalog()?, arguments.json),
         Command::Restore(restore) => restore::run(&bench, restore),
         Command::Media(command) => media::media(&bench, command),
+        Command::Key(command) => keys::run(&bench, command),
         Command::Drive(command) => devices::drive(&bench, command),
         Command::Library(command) => devices::library(&bench, command),
         Command::Catalog(command) => media::catalog(&bench, command),

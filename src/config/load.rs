@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     config::suggest,
-    job::settings::{Free, MINIMUM_BUDGET, Settings, SourceSettings},
+    job::settings::{Free, MINIMUM_BUDGET, PoolEncryption, PoolSettings, Settings, SourceSettings},
     unit::{Binary, ByteCount},
 };
 
@@ -136,6 +136,10 @@ fn make_absolute(settings: &mut Settings, folder: &Path) {
     if let Some(emulator) = &mut settings.emulator {
         resolve(&mut emulator.dir);
     }
+    if let Some(keys) = &mut settings.keys {
+        resolve(&mut keys.file);
+        keys.identity.iter_mut().chain(&mut keys.passphrase_file).for_each(resolve);
+    }
     for source in settings.sources.values_mut() {
         match source {
             SourceSettings::Directory(directory) => resolve(&mut directory.path),
@@ -172,6 +176,7 @@ fn check(settings: &Settings) -> Result<(), Broken> {
             );
         }
     }
+    check_keys(settings)?;
     check_jobs(settings)?;
     for (name, source) in &settings.sources {
         let SourceSettings::S3(s3) = source else { continue };
@@ -211,6 +216,26 @@ fn check_devices(settings: &Settings) -> Result<(), Broken> {
         } else if !drive.device.starts_with('/') {
             return broken(key, "must be a path such as /dev/nst0, or emulated:0");
         }
+    }
+    Ok(())
+}
+
+fn check_keys(settings: &Settings) -> Result<(), Broken> {
+    let Some(keys) = &settings.keys else {
+        let encrypted = |pool: &&PoolSettings| pool.encryption != PoolEncryption::Off;
+        return match settings.pools.iter().find(|(_, pool)| encrypted(pool)) {
+            Some((name, _)) => broken(
+                format!("pools.{name}.encryption"),
+                "wants keys, but there is no [keys] that says where they are",
+            ),
+            None => Ok(()),
+        };
+    };
+    if keys.identity.is_some() && keys.passphrase_file.is_some() {
+        return broken("keys.passphrase_file", "stands beside keys.identity; only one can be");
+    }
+    if keys.identity.is_none() && !keys.recipients.is_empty() {
+        return broken("keys.recipients", "only go with keys.identity, as age has it");
     }
     Ok(())
 }

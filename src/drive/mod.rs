@@ -22,3 +22,5 @@ pub use health::{AlertClass, Holding};
 pub use medium::{Application, Blankness, Capacity, CapacityOrigin, Medium, Preparation};
 pub use motion::{SpaceStop, Spaced};
 pub use safeguard::{BlockKey, Encryption, NamedKey, Safeguards};
+
+pub use crate::scsi::protection::{GUARD, Guard, Method as Protection};

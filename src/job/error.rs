@@ -11,6 +11,7 @@ use crate::{
     drive::DriveError,
     ident::{PoolName, SourceName, Volser},
     job::{monitor::Prompt, rig::RigError},
+    keys::KeyError,
     media::lifecycle::Kept,
     sorter::SorterError,
     source::SourceError,
@@ -83,6 +84,15 @@ pub enum JobError {
         /// What the tape or the drive said.
         #[source]
         cause: Option<Box<dyn Error + Send + Sync>>,
+    },
+    /// A key is not at hand, or must not be used.
+    #[error("{what}")]
+    Key {
+        /// Which, and for what.
+        what: String,
+        /// Why not; `None` when the config names no key file.
+        #[source]
+        cause: Option<KeyError>,
     },
     /// No cartridge can be used.
     #[error("no cartridge of pool {pool} takes data")]
@@ -178,7 +188,7 @@ impl JobError {
             Self::Rig(RigError::Drive(cause)) | Self::Drive { cause, .. } => drive_remedy(cause),
             Self::Rig(_) => Remedy::Device,
             Self::Cartridge { .. } | Self::NoMedia { .. } | Self::NotHeld { .. } => Remedy::Media,
-            Self::Operator { .. } | Self::Stopped => Remedy::Operator,
+            Self::Key { .. } | Self::Operator { .. } | Self::Stopped => Remedy::Operator,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{error::Error, time::Duration};
 use crate::{
     catalog::{Catalog, Mode},
     digest::Digest,
-    drive::{Blankness, DriveError, Medium, MediumState, ReadOutcome},
+    drive::{Blankness, DriveError, Medium, MediumState, ReadOutcome, Safeguards},
     ident::{Barcode, VolumeId},
     job::{
         Desk, JobError,
@@ -73,6 +73,8 @@ impl Station {
             MediumState::Empty | MediumState::Ready => {}
         }
         let medium = self.drive.medium().map_err(&failed)?;
+        // A label is read without protection and key, and a crash may have left either.
+        self.drive.safeguard(&Safeguards::default()).map_err(&failed)?;
         let barcode = self.barcode_here().map_err(RigError::from)?;
         let content = self.read_content().map_err(&failed)?;
         Ok(Loaded { medium, barcode, content })
@@ -141,6 +143,8 @@ pub struct Mounted {
     pub volume: Volume,
     /// As the drive sees it.
     pub medium: Medium,
+    /// What its label says.
+    pub label: Box<Label>,
 }
 
 /// What a cartridge is to this catalog.
@@ -224,7 +228,7 @@ pub fn recognise(
         let what = format!("its label is not the one that {} was given", volume.volser);
         return alien(what, "do not write to it", None);
     }
-    Ok(Recognised::Known(Box::new(Mounted { volume, medium })))
+    Ok(Recognised::Known(Box::new(Mounted { volume, medium, label })))
 }
 
 impl Station {
@@ -263,6 +267,7 @@ impl Station {
                 let loaded = self.identify()?;
                 match recognise(catalog, &self.name, self.drive.identity().emulated, loaded)? {
                     Recognised::Known(mounted) if mounted.volume.id == volume.id => {
+                        self.open_up(&mounted.label)?;
                         return self.welcome(catalog, *mounted, desk);
                     }
                     Recognised::Alien(error) if asked => return Err(*error),

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     ident::{JobName, PoolName, SourceName},
+    keys::KeySettings,
     unit::{ByteCount, GIB, MIB},
 };
 
@@ -30,6 +31,8 @@ pub struct Settings {
     pub staging: StagingSettings,
     /// The emulated library, for rehearsals.
     pub emulator: Option<EmulatorSettings>,
+    /// Where keys for encryption in the drive are kept.
+    pub keys: Option<KeySettings>,
     /// The changer of a library, if there is one.
     pub library: Option<LibrarySettings>,
     /// Drives by name.
@@ -128,9 +131,41 @@ pub struct PoolSettings {
     /// Whether a blank cartridge with a barcode is labelled without asking.
     #[serde(default)]
     pub label_blank: bool,
+    /// Whether blocks go to and from the drive with a CRC.
+    #[serde(default)]
+    pub block_protection: BlockProtection,
+    /// Whether new volumes are encrypted by the drive, and whose key they have.
+    #[serde(default)]
+    pub encryption: PoolEncryption,
     /// Native capacity to plan with when no cartridge has been seen, in bytes.
     #[serde(default, deserialize_with = "amount_option")]
     pub capacity: Option<ByteCount>,
+}
+
+/// Whether blocks go to and from the drive with a CRC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlockProtection {
+    /// They do not.
+    #[default]
+    Off,
+    /// By the best method that the drive has, if it has one.
+    Auto,
+    /// The same, and a drive without one labels no volume of the pool.
+    Required,
+}
+
+/// Whether volumes are encrypted by the drive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PoolEncryption {
+    /// They are not.
+    #[default]
+    Off,
+    /// With the newest proven key of the pool.
+    PoolKey,
+    /// Each with a key that was made for it.
+    VolumeKey,
 }
 
 /// One source.

@@ -244,6 +244,11 @@ fn adopt(catalog: &Catalog, station: &mut Station, desk: &Desk) -> Result<bool, 
     let loaded = station.identify()?;
     let emulated = station.drive.identity().emulated;
     let recognised = recognise(catalog, &station.name, emulated, loaded)?;
+    match &recognised {
+        Recognised::Known(mounted) => station.open_up(&mounted.label)?,
+        Recognised::Unknown(label, ..) => station.open_up(label)?,
+        Recognised::Blank(..) | Recognised::Alien(_) => {}
+    }
     let mut adoption = Adoption { catalog, station, desk, staged: BTreeSet::new() };
     let volume = match recognised {
         Recognised::Known(mounted) => adoption.settle_end(mounted.volume)?,

@@ -164,6 +164,12 @@ impl StoredKey {
         Self { key, owner, made, proven: None }
     }
 
+    /// The same key, known to be on paper since `when`.
+    #[must_use]
+    pub fn on_paper(self, when: Timestamp) -> Self {
+        Self { proven: Some(when), ..self }
+    }
+
     /// The key.
     pub fn key(&self) -> &DataKey {
         &self.key

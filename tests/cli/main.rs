@@ -6,6 +6,7 @@ mod adoption;
 mod buckets;
 mod crashes;
 mod home;
+mod keys;
 mod mistakes;
 mod restores;
 mod runs;

@@ -119,6 +119,11 @@ impl Drive {
         })
     }
 
+    /// The name of the key that was set, if one was.
+    pub fn key_name(&self) -> Option<&str> {
+        self.standing.key.as_deref()
+    }
+
     pub(super) fn set_key(&mut self, key: NamedKey<'_>) -> Result<(), DriveError> {
         assert!((1..=NAME_MAX).contains(&key.name.len()) && key.name.is_ascii(), "a short name");
         let algorithm = match self.encryption()? {

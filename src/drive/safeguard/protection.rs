@@ -121,13 +121,13 @@ impl Drive {
         Ok(page.is_some_and(|page| page.is(method)))
     }
 
-    /// Writes one block that has its guard behind it already, made by [`Drive::guard`].
+    /// Writes one block that has its guard behind it already, made by [`Drive::guard`]; without
+    /// protection there is none.
     ///
     /// # Errors
     ///
     /// As [`Drive::write_block`].
     pub fn write_guarded(&mut self, guarded: &[u8]) -> Result<Written, DriveError> {
-        assert!(self.standing.protection.is_some(), "protection is on");
         self.write_as_is(guarded)
     }
 
@@ -162,6 +162,9 @@ impl Drive {
             return self.read_as_is(&mut buffer[..room]);
         };
         let object = self.next;
+        let longest = usize::try_from(self.max_transfer()).unwrap_or(usize::MAX);
+        let room = buffer.len().min(longest);
+        let buffer = &mut buffer[..room];
         match self.read_as_is(buffer)? {
             ReadOutcome::Block(bytes) => match method.checked(&buffer[..bytes]) {
                 Some(block) => Ok(ReadOutcome::Block(block.len())),

@@ -43,6 +43,7 @@ impl Adoption<'_> {
         self.station.drive.rewind().map_err(&failed)?;
         let spaced = self.station.drive.space_filemarks(1).map_err(&failed)?;
         let now = self.desk.clock.now();
+        let said = Box::new(label.clone());
         let volume = Volume {
             id: label.volume,
             volser: label.volser,
@@ -68,7 +69,7 @@ impl Adoption<'_> {
         self.catalog.put_volume(&volume)?;
         let volume = self.settle_end(volume)?;
         self.desk.notice(format!("{} is in the catalog now", volume.volser));
-        Ok(Mounted { volume, medium })
+        Ok(Mounted { volume, medium, label: said })
     }
 
     /// Takes in what a walk found, up to `end`.

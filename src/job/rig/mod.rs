@@ -1,5 +1,6 @@
 //! Drives and libraries, opened as the settings name them. Only here are transports opened.
 
+mod safeguard;
 mod station;
 
 use std::{path::Path, sync::Arc};
@@ -13,7 +14,7 @@ use crate::{
     clock::Clock,
     drive::{Drive, DriveError, Holding},
     emulator,
-    job::{JobError, settings::Settings},
+    job::{JobError, rig::safeguard::Keys, settings::Settings},
     transport::{LastAct, Transport, TransportError, sg::Sg},
 };
 
@@ -104,7 +105,8 @@ pub fn station(
         tracing::debug!(drive = name, "it knows no reservations");
     }
     let changer = changer(settings, clock)?;
-    Station::new(name.to_owned(), drive, changer).map_err(RigError::Changer)
+    let keys = Keys::new(settings.keys.clone());
+    Station::new(name.to_owned(), drive, changer, keys).map_err(RigError::Changer)
 }
 
 /// Opens the changer, if the settings name one.

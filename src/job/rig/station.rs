@@ -4,6 +4,7 @@ use crate::{
     changer::{Changer, ChangerError, Inventory, Place},
     drive::{Drive, DriveError, MediumState},
     ident::Barcode,
+    job::rig::safeguard::Keys,
     media::Volume,
 };
 
@@ -17,6 +18,7 @@ pub struct Station {
     changer: Option<Changer>,
     /// The drive's element address in the library.
     element: Option<u16>,
+    pub(super) keys: Keys,
 }
 
 /// Where a cartridge of the library is.
@@ -50,6 +52,7 @@ impl Station {
         name: String,
         drive: Drive,
         mut changer: Option<Changer>,
+        keys: Keys,
     ) -> Result<Self, ChangerError> {
         let mut element = None;
         if let Some(changer) = &mut changer {
@@ -60,7 +63,7 @@ impl Station {
             });
             element = found.map(|drive| drive.place.address);
         }
-        Ok(Self { name, drive, changer, element })
+        Ok(Self { name, drive, changer, element, keys })
     }
 
     /// Model and serial number, for records of who wrote or read what.

@@ -47,21 +47,21 @@ pub(super) fn read(
         Ok(())
     })?;
     let digest = swept.unread.is_empty().then(|| Digest::of(&bytes));
+    let label = label::decode(&bytes).ok();
     let finding = match (swept.unread.first(), swept.end, volume) {
         (Some(block), ..) => Some(format!("block {block} of the label cannot be read")),
         (None, Stop::Filemark, Some(volume)) if digest != Some(volume.label_digest) => {
-            Some(difference(volume, &bytes))
+            Some(difference(volume, &bytes, label.as_ref()))
         }
         (None, Stop::Filemark, _) => None,
         (None, _, _) => Some("the label has no filemark behind it".to_owned()),
     };
     let next = (swept.end == Stop::Filemark).then(|| ObjectNumber(swept.blocks + 1));
-    let label = label::decode(&bytes).ok();
     Ok(LabelRead { finding, label, digest, next })
 }
 
 /// Where a label differs from the one that the volume was given.
-fn difference(volume: &Volume, found: &[u8]) -> String {
+fn difference(volume: &Volume, found: &[u8], said: Option<&Label>) -> String {
     let expected = label::encode(&Label {
         format: FORMAT,
         volume: volume.id,
@@ -72,7 +72,9 @@ fn difference(volume: &Volume, found: &[u8]) -> String {
         block_size: volume.block_size,
         created: volume.created,
         protected_until: volume.protected_until,
-        encryption: None,
+        // The catalog does not know these two.
+        encryption: said.and_then(|label| label.encryption.clone()),
+        block_protection: said.and_then(|label| label.block_protection.clone()),
         emulated: volume.emulated,
     });
     if Digest::of(&expected) != volume.label_digest {

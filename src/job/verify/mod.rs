@@ -56,6 +56,11 @@ pub fn volume(
     station.drive.load().map_err(&failed)?;
     station.drive.rewind().map_err(&failed)?;
     let label = label::read(station, volume.as_ref(), desk)?;
+    match (&label.label, label.next) {
+        (Some(said), _) => station.open_up(said)?,
+        (None, Some(_)) => station.open_up_by_block()?,
+        (None, None) => {}
+    }
     let mut walk = Walk::new(catalog, station, (id, volume), desk, label)?;
     desk.tell(&Event::StageStarted { stage: Stage::Verify, of: walk.volser.as_str() });
     let whole = match scope {

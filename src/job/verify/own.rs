@@ -34,7 +34,8 @@ impl Walk<'_> {
         let mut block = vec![0; BLOCK_MAX];
         let first = match self.station.drive.read_block(&mut block) {
             Ok(ReadOutcome::Block(bytes)) => &block[..bytes],
-            Ok(ReadOutcome::LongBlock { .. }) | Err(DriveError::Medium(_)) => &[],
+            Ok(ReadOutcome::LongBlock { .. })
+            | Err(DriveError::Medium(_) | DriveError::Damaged(_)) => &[],
             Ok(ReadOutcome::EndOfData) | Err(DriveError::EndOfDataMissing(_)) => return Ok(None),
             Ok(ReadOutcome::Filemark) => {
                 self.found(format!("tape file {file} is empty"));

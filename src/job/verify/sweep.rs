@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    drive::{DriveError, ReadOutcome},
+    drive::{DriveError, GUARD, ReadOutcome},
     job::{
         Desk, JobError, monitor::Counters, rig::Station, tape::BLOCK_MAX, verify::sweep::Stop::Open,
     },
@@ -43,6 +43,8 @@ pub(super) struct Swept {
     pub(super) blocks: u64,
     /// Which of them could not be read, numbered from 0.
     pub(super) unread: Vec<u64>,
+    /// What was said of the first that came with a wrong CRC.
+    pub(super) damaged: Option<String>,
     /// How it ended.
     pub(super) end: Stop,
 }
@@ -67,9 +69,13 @@ pub(super) fn sweep(
     mut take: impl FnMut(Option<&[u8]>) -> io::Result<()> + Send,
 ) -> Result<Swept, JobError> {
     let failed = station.failed(None);
-    let settings =
-        pipeline::Settings { block_bytes: BLOCK_MAX, ring_bytes: RING_BYTES, start_percent: 0 };
-    let mut swept = Swept { blocks: 0, unread: Vec::new(), end: Open };
+    let settings = pipeline::Settings {
+        block_bytes: BLOCK_MAX + GUARD,
+        ring_bytes: RING_BYTES,
+        start_percent: 0,
+        guard: None,
+    };
+    let mut swept = Swept { blocks: 0, unread: Vec::new(), damaged: None, end: Open };
     let read = drain(
         settings,
         &desk.cancel,
@@ -100,7 +106,7 @@ impl Swept {
             return Ok(Fill::End);
         }
         let all = stretch.blocks == Some(self.blocks);
-        self.end = match station.drive.read_block(buffer) {
+        self.end = match station.drive.read_guarded(buffer) {
             Ok(ReadOutcome::Block(_) | ReadOutcome::LongBlock { .. }) if all => Stop::TooLong,
             Ok(ReadOutcome::Block(bytes)) => {
                 self.blocks += 1;
@@ -114,7 +120,10 @@ impl Swept {
             Ok(ReadOutcome::Filemark) => Stop::Filemark,
             Ok(ReadOutcome::EndOfData) | Err(DriveError::EndOfDataMissing(_)) => Stop::EndOfData,
             Err(DriveError::Medium(_) | DriveError::Damaged(_)) if all => Stop::Unmarked,
-            Err(DriveError::Medium(_) | DriveError::Damaged(_)) => {
+            Err(error @ (DriveError::Medium(_) | DriveError::Damaged(_))) => {
+                if let DriveError::Damaged(_) = error {
+                    self.damaged.get_or_insert_with(|| error.to_string());
+                }
                 self.unread.push(self.blocks);
                 self.blocks += 1;
                 if !stretch.skip {

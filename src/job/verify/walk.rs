@@ -288,6 +288,10 @@ impl<'a> Walk<'a> {
         object: ObjectNumber,
         file: FileNumber,
     ) -> Result<Option<ObjectNumber>, JobError> {
+        let wrong = self.station.wrongly_encrypted().map_err(|error| self.failed(error))?;
+        if let Some(what) = wrong {
+            self.found(format!("object {object} {what}"));
+        }
         let place = Place { segment, object, file };
         let catalog = self.catalog;
         let id = segment.id;
@@ -466,7 +470,7 @@ impl<'a> Walk<'a> {
                 return Ok(());
             }
             Ok(ReadOutcome::Block(_) | ReadOutcome::LongBlock { .. } | ReadOutcome::Filemark)
-            | Err(DriveError::Medium(_)) => {}
+            | Err(DriveError::Medium(_) | DriveError::Damaged(_)) => {}
             Err(error) => return Err(self.failed(error)),
         }
         self.found(format!("it goes on behind object {end}, where the catalog says that it ends"));

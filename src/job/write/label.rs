@@ -51,6 +51,8 @@ impl Labelling<'_> {
         medium: &Medium,
     ) -> Result<Mounted, JobError> {
         self.check(station, volser, barcode, medium)?;
+        let block_protection = station.protection_for(self.settings)?;
+        let encryption = station.encryption_for((self.pool, volser), self.settings)?;
         let failed = station.failed(None);
         let now = self.desk.clock.now();
         let days = u64::from(self.settings.protect_days);
@@ -67,10 +69,12 @@ impl Labelling<'_> {
             block_size: block_size.min(station.drive.max_transfer()),
             created: now,
             protected_until: (days > 0).then_some(until),
-            encryption: None,
+            encryption,
+            block_protection,
             emulated: station.drive.identity().emulated,
         };
         let bytes = label::encode(&label);
+        let said = label.clone();
         let preparation = Preparation { block_size: label.block_size, early_warning: ByteCount(0) };
         station.drive.prepare(&preparation).map_err(&failed)?;
         station.drive.rewind().map_err(&failed)?;
@@ -107,7 +111,7 @@ impl Labelling<'_> {
         self.catalog.put_volume(&volume)?;
         crate::crash::point("label.recorded");
         self.desk.tell(&Event::Labelled { volser, pool: self.pool });
-        Ok(Mounted { volume, medium: medium.clone() })
+        Ok(Mounted { volume, medium: medium.clone(), label: Box::new(said) })
     }
 
     fn check(

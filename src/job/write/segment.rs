@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::CopyRecord,
-    drive::{DriveError, Filemark, ReadOutcome, Written},
+    drive::{DriveError, Filemark, GUARD, ReadOutcome, Written},
     job::{
         JobError,
         monitor::{Counters, Event},
@@ -101,12 +101,17 @@ impl Write<'_> {
             blocks: sealed.blocks,
         });
         let drive = &mut self.station.drive;
+        if let Err(error) = drive.hold_safeguards() {
+            session.feed.clear();
+            return Ok(Attempt::Failed(error));
+        }
+        let guard = if drive.guard().is_some() { GUARD } else { 0 };
         let (desk, mut left) = (self.desk, sealed.blocks);
         let (mut last, mut cut_short) = (false, false);
         let fed = session.feed.write(|block| {
-            let written = drive.write_block(block)?;
+            let written = drive.write_guarded(block)?;
             left -= 1;
-            Counters::add(&desk.counters.written_bytes, block.len() as u64);
+            Counters::add(&desk.counters.written_bytes, (block.len() - guard) as u64);
             desk.progress();
             last |= written == Written::EarlyWarning;
             cut_short = last && left > 0;

@@ -12,11 +12,13 @@ use crate::{
         monitor::Prompt,
         mount::{Mounted, Recognised, recognise},
         rig::RigError,
+        settings::PoolEncryption,
         write::{Write, label::Labelling, reconcile::unindexed, room::Room, session::Session},
     },
     media::{Status, Volume, lifecycle},
     pipeline::{self, Feed},
     unit::ByteCount,
+    volume::label::Label,
 };
 
 /// Filled to this before the drive starts, in percent of the ring.
@@ -61,6 +63,7 @@ impl Write<'_> {
             block_bytes: usize::try_from(block_size).expect("a block fits memory"),
             ring_bytes: usize::try_from(self.staging.ring.0).expect("the ring fits memory"),
             start_percent: START_PERCENT,
+            guard: self.station.drive.guard(),
         };
         let feed = Feed::start(settings, &self.desk.cancel)
             .map_err(JobError::scratch("start the thread that reads staged files"))?;
@@ -124,7 +127,7 @@ impl Write<'_> {
             }
         }
         Err(match objection {
-            Some(error @ JobError::Cartridge { .. }) => error,
+            Some(error @ (JobError::Cartridge { .. } | JobError::Key { .. })) => error,
             Some(_) | None => JobError::NoMedia { pool: self.pool.clone() },
         })
     }
@@ -214,6 +217,9 @@ impl Write<'_> {
             Recognised::Alien(error) => return Ok(Err(*error)),
             Recognised::Known(mounted) => *mounted,
             Recognised::Unknown(label, digest, medium) => {
+                if let Some(error) = self.locked(&label)? {
+                    return Ok(Err(error));
+                }
                 self.adopt(|adoption| adoption.volume(*label, digest, *medium))?
             }
             Recognised::Blank(medium, barcode) => {
@@ -245,7 +251,10 @@ impl Write<'_> {
                 cause: None,
             }));
         }
-        let Mounted { volume, medium } = mounted;
+        if let Some(error) = self.locked(&mounted.label)? {
+            return Ok(Err(error));
+        }
+        let Mounted { volume, medium, label } = mounted;
         // The catalog alone never authorises a write: the tape is asked where it ends.
         let volume = self.adopt(|adoption| adoption.settle_end(volume))?;
         if let Some(error) = full(&volume) {
@@ -254,7 +263,24 @@ impl Write<'_> {
         // What was adopted may be what staging still holds. It is no reason against the volume: its
         // session has yet to be closed.
         self.reconcile()?;
-        Ok(Ok(Mounted { volume, medium }))
+        Ok(Ok(Mounted { volume, medium, label }))
+    }
+
+    /// Sets block protection and key for a volume. Why it is not written, if that cannot be.
+    fn locked(&mut self, label: &Label) -> Result<Option<Objection>, JobError> {
+        if label.encryption.is_none() && self.pool_settings.encryption != PoolEncryption::Off {
+            return Ok(Some(JobError::Cartridge {
+                cartridge: label.volser.to_string(),
+                what: format!("it is not encrypted, and pool {} is to be", self.pool),
+                advice: "it stays readable; use another cartridge".into(),
+                cause: None,
+            }));
+        }
+        match self.station.open_up(label) {
+            Ok(()) => Ok(None),
+            Err(error @ (JobError::Key { .. } | JobError::Cartridge { .. })) => Ok(Some(error)),
+            Err(error) => Err(error),
+        }
     }
 
     fn adopt<T>(
@@ -285,7 +311,9 @@ impl Write<'_> {
         let loaded = self.station.identify()?;
         let emulated = self.station.drive.identity().emulated;
         match recognise(self.catalog, &self.station.name, emulated, loaded)? {
-            Recognised::Known(mounted) if mounted.volume.id == session.volume.id => Ok(()),
+            Recognised::Known(mounted) if mounted.volume.id == session.volume.id => {
+                self.station.open_up(&mounted.label)
+            }
             Recognised::Alien(error) => Err(*error),
             Recognised::Known(_) | Recognised::Unknown(..) | Recognised::Blank(..) => {
                 Err(JobError::Cartridge {

@@ -12,7 +12,7 @@ pub(super) use staged::ReadingStaged;
 
 use crate::{
     catalog::Catalog,
-    drive::{DriveError, Preparation, ReadOutcome},
+    drive::{DriveError, GUARD, Preparation, ReadOutcome},
     job::{
         Desk, JobError,
         monitor::Counters,
@@ -85,8 +85,12 @@ impl<'p> Reading<'_, 'p> {
             bad_spots: 0,
             disturbances: 0,
         };
-        let settings =
-            pipeline::Settings { block_bytes: BLOCK_MAX, ring_bytes: RING_BYTES, start_percent: 0 };
+        let settings = pipeline::Settings {
+            block_bytes: BLOCK_MAX + GUARD,
+            ring_bytes: RING_BYTES,
+            start_percent: 0,
+            guard: None,
+        };
         let read = drain(
             settings,
             &desk.cancel,
@@ -247,8 +251,8 @@ impl Reader<'_> {
                 true
             }
         };
-        let size = usize::try_from(block_size).expect("32 bits fit memory").min(room.len());
-        let outcome = match self.station.drive.read_block(&mut room[..size]) {
+        let size = usize::try_from(block_size).expect("32 bits fit memory").min(BLOCK_MAX);
+        let outcome = match self.station.drive.read_guarded(&mut room[..size + GUARD]) {
             Ok(outcome) => outcome,
             // What is passed over need not be good.
             Err(DriveError::Medium(_) | DriveError::Damaged(_)) if !is_there => {

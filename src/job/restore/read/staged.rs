@@ -43,8 +43,12 @@ impl<'p> ReadingStaged<'_, 'p> {
         assembler.begin(None, of_leg(stops, rank)?);
         let course = Course::new(of_leg(stops, rank)?);
         let mut reader = Reader { dir, desk, standing, course, open: None };
-        let settings =
-            pipeline::Settings { block_bytes: BLOCK_MAX, ring_bytes: RING_BYTES, start_percent: 0 };
+        let settings = pipeline::Settings {
+            block_bytes: BLOCK_MAX,
+            ring_bytes: RING_BYTES,
+            start_percent: 0,
+            guard: None,
+        };
         let read = drain(
             settings,
             &desk.cancel,

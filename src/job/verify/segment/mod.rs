@@ -90,8 +90,9 @@ pub(super) fn known(
         read.verdict = Some(Verdict::BadMembers(vec![beyond(place.segment)]));
     }
     if read.count == 0 {
-        read.findings
-            .push(place.say("did not read right at first, and did when it was read again"));
+        let why = swept.damaged.map(|what| format!(" ({what})")).unwrap_or_default();
+        let what = format!("did not read right at first{why}, and did when it was read again");
+        read.findings.push(place.say(&what));
         read.count = 1;
         read.verdict = None;
     }
