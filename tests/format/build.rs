@@ -153,8 +153,13 @@ pub(crate) struct Volume {
 impl Volume {
     /// A labelled volume.
     pub(crate) fn label(folder: PathBuf, number: u128) -> Self {
+        Self::label_with(folder, number, |_| {})
+    }
+
+    /// The same, of which the label says more.
+    pub(crate) fn label_with(folder: PathBuf, number: u128, more: impl FnOnce(&mut Label)) -> Self {
         fs::create_dir_all(&folder).unwrap();
-        let label = Label {
+        let mut label = Label {
             format: 1,
             volume: volume_id(number),
             volser: format!("GOLD{number:02}").parse().unwrap(),
@@ -168,6 +173,7 @@ impl Volume {
             block_protection: None,
             emulated: true,
         };
+        more(&mut label);
         let session = session_id(number * 10);
         let (rows, fresh) = (Vec::new(), Vec::new());
         let mut volume = Self {

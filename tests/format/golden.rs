@@ -4,12 +4,20 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use tapevault::clock::TestClock;
 use tapevault::digest::Digest;
+use tapevault::drive::{
+    BlockKey, Drive, DriveError, Filemark, NamedKey, Protection, ReadOutcome, Safeguards,
+};
+use tapevault::emulator::{self, Cartridge, Generation, Library, LibraryPlan};
 use tapevault::item::{Place, Token, Version};
+use tapevault::keys::DataKey;
 use tapevault::tar::{Names, Reader};
 use tapevault::volume::index::{Entries, IndexReader, Piece, RunHeader, RunReader, SegmentState};
-use tapevault::volume::label::{self, Label};
+use tapevault::volume::label::{self, Encryption, IN_DRIVE, Label};
 use tapevault::volume::run::{Change, Row, Run};
 use tapevault::volume::trailer::{self, Trailer};
 use tapevault::volume::{lines, member};
@@ -22,13 +30,16 @@ pub(crate) const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/g
 
 /// A golden volume's tape files, in order.
 pub(crate) fn tape_files(name: &str) -> Vec<PathBuf> {
-    let folder = Path::new(ROOT).join(name);
-    let files: Vec<_> = (0..)
-        .map(|number| folder.join(format!("{number}.tar")))
-        .take_while(|path| path.exists())
-        .collect();
+    let files = tape_files_in(&Path::new(ROOT).join(name));
     assert!(files.len() > 1, "{name} is committed");
     files
+}
+
+fn tape_files_in(folder: &Path) -> Vec<PathBuf> {
+    (0..)
+        .map(|number| folder.join(format!("{number}.tar")))
+        .take_while(|path| path.exists())
+        .collect()
 }
 
 fn run(number: u128, entries: &[&Segment], base: Option<u128>) -> (RunHeader, Vec<Change>) {
@@ -129,8 +140,89 @@ fn void(folder: PathBuf) {
     volume.index(&header, &changes);
 }
 
+/// One closed session on a volume whose blocks the drive encrypts; and what is on its medium.
+fn encrypted(folder: PathBuf) {
+    let key = DataKey::from_bytes(GOLDEN_KEY).id().to_string();
+    let mut volume = Volume::label_with(folder, 6, |label| {
+        label.encryption = Some(Encryption { method: IN_DRIVE.into(), key_id: key.clone() });
+        label.block_protection = Some("crc32c".into());
+    });
+    let segment = build::segment(facts(61, BLOCK), &contents(1));
+    volume.segment(&segment);
+    let (header, changes) = run(61, &[&segment], None);
+    volume.index(&header, &changes);
+    let library = tempfile::tempdir().unwrap();
+    let mut drive = golden_drive(library.path(), None);
+    for (number, path) in tape_files_in(&volume.folder).iter().enumerate() {
+        let block = if number == 0 { label::BLOCK } else { BLOCK as usize };
+        if number == 1 {
+            drive.safeguard(&golden_safeguards(&key)).unwrap();
+        }
+        for block in fs::read(path).unwrap().chunks(block) {
+            drive.write_block(block).unwrap();
+        }
+        drive.write_filemark(Filemark::Synchronous).unwrap();
+    }
+    let tape = library.path().join("cartridges/GOLD06L8.tap");
+    fs::copy(tape, volume.folder.join("medium.tap")).unwrap();
+}
+
+const GOLDEN_KEY: [u8; 32] = *b"of the golden volume, not secret";
+
+fn golden_safeguards(key: &str) -> Safeguards<'_> {
+    let key = NamedKey { name: key, key: &GOLDEN_KEY };
+    Safeguards { protection: Some(Protection::Crc32c), key: Some(key) }
+}
+
+/// An emulated drive with the golden cartridge, blank or with this on it.
+fn golden_drive(folder: &Path, medium: Option<&Path>) -> Drive {
+    let plan = LibraryPlan { drives: 1, ..LibraryPlan::default() };
+    let library = Library::create(folder, &plan).unwrap();
+    let barcode = "GOLD06L8".parse().unwrap();
+    library.shelve_cartridge(&Cartridge::new(barcode, Generation::Lto8, 64 << 20)).unwrap();
+    if let Some(medium) = medium {
+        fs::copy(medium, library.tape(barcode)).unwrap();
+    }
+    library.push_in(0, barcode).unwrap();
+    let clock = Arc::new(TestClock::at(moment(0)));
+    let mut drive = Drive::open(Box::new(emulator::drive(folder, 0).unwrap()), clock).unwrap();
+    drive.wait_ready(Duration::from_secs(60)).unwrap();
+    drive.rewind().unwrap();
+    drive
+}
+
+/// The medium has ciphertext, and with the key it is the volume.
+#[test]
+fn an_encrypted_golden_volume_is_read_with_its_key_alone() {
+    let folder = Path::new(ROOT).join("encrypted");
+    let medium = folder.join("medium.tap");
+    let raw = fs::read(&medium).unwrap();
+    assert!(memchr::memmem::find(&raw, b"label.json").is_some());
+    assert!(memchr::memmem::find(&raw, b"MANIFEST.jsonl\0").is_none());
+    let library = tempfile::tempdir().unwrap();
+    let mut drive = golden_drive(library.path(), Some(&medium));
+    let label = label::decode(&fs::read(folder.join("0.tar")).unwrap()).unwrap();
+    let key = label.encryption.unwrap().key_id;
+    drive.safeguard(&golden_safeguards(&key)).unwrap();
+    for path in tape_files("encrypted") {
+        let mut read = Vec::new();
+        let mut block = vec![0; 1 << 16];
+        while let ReadOutcome::Block(bytes) = drive.read_block(&mut block).unwrap() {
+            read.extend_from_slice(&block[..bytes]);
+        }
+        assert!(read == fs::read(&path).unwrap(), "{path:?}");
+    }
+    drive.safeguard(&Safeguards::default()).unwrap();
+    drive.rewind().unwrap();
+    drive.space_filemarks(1).unwrap();
+    assert_eq!(drive.next_block_key().unwrap(), BlockKey::Other { name: Some(key) });
+    let error = drive.read_block(&mut [0; 1 << 16]).unwrap_err();
+    assert!(matches!(error, DriveError::Unusable(_)), "{error}");
+}
+
 type Maker = fn(PathBuf);
-const VOLUMES: [(&str, Maker); 5] = [
+const VOLUMES: [(&str, Maker); 6] = [
+    ("encrypted", encrypted),
     ("whole", whole),
     ("sessions", sessions),
     ("torn", torn),
@@ -275,6 +367,7 @@ fn read_index(bytes: &[u8], label: &Label, label_digest: Digest, files: &[PathBu
 fn golden_volumes_read_back() {
     for (name, kinds) in [
         ("whole", &["label", "segment", "index"][..]),
+        ("encrypted", &["label", "segment", "index"]),
         ("sessions", &["label", "segment", "segment", "index", "segment", "index"]),
         ("torn", &["label", "segment", "index", "unfinished"]),
         ("unindexed", &["label", "segment", "segment"]),
