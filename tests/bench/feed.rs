@@ -1,11 +1,11 @@
 //! A sealed segment through digest and ring into a drive that discards.
 
-use std::{path::Path, process::Command, sync::Arc};
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
 use tapevault::{
     cancel::Cancel,
     clock::{Clock, SystemClock, Timestamp},
-    drive::{Drive, DriveError, Preparation},
+    drive::{Drive, DriveError, Preparation, Protection, Safeguards},
     emulator::{EmulatedDrive, Generation},
     ident::SetId,
     item::{Item, Key, Posix},
@@ -34,8 +34,12 @@ pub(crate) fn run() {
     let sealed = seal(folder.path(), size);
     let gigabytes = float(sealed.bytes) / 1e9;
     let (mut ours, mut sums, mut stock) = (Vec::new(), Vec::new(), Vec::new());
+    let mut guarded = [Vec::new(), Vec::new()];
     for _ in 0..tools::rounds() {
-        ours.push(measured(|| feed(&sealed)));
+        ours.push(measured(|| feed(&sealed, None)));
+        for (all, method) in guarded.iter_mut().zip(METHODS) {
+            all.push(measured(|| feed(&sealed, Some(method))));
+        }
         let mut sum = Command::new("b3sum");
         sum.args(["--num-threads", "1", "--no-mmap"]).arg(&sealed.path);
         sums.push(measured(|| tools::run(&mut sum)));
@@ -48,12 +52,20 @@ pub(crate) fn run() {
     let per_gb = |spent: Spent| format!("{:.3} CPU-s/GB", spent.cpu / gigabytes);
     println!("  a sealed segment of {gigabytes:.2} GB, median of {}", tools::rounds());
     show("tapevault: segment, digest, ring, drive", ours, &per_gb(ours));
+    for (all, method) in guarded.iter().zip(METHODS) {
+        let spent = median(all);
+        let what = format!("the same with {} on, which the drive checks", method.name());
+        show(&what, spent, &per_gb(spent));
+    }
     show("b3sum --num-threads 1 --no-mmap", sums, &per_gb(sums));
     show("tar | tee >(b3sum) | mbuffer -m 64M", stock, &per_gb(stock));
     judge("rate, in that of b3sum", sums.wall / ours.wall, (0.8, Bound::AtLeast));
     judge("CPU-seconds a GB", ours.cpu / gigabytes, (0.45, Bound::AtMost));
     judge("rate, in that of the pipeline", stock.wall / ours.wall, (4.0, Bound::AtLeast));
 }
+
+/// How blocks can be protected on their way. The emulated drive makes each CRC once more.
+const METHODS: [Protection; 2] = [Protection::Crc32c, Protection::ReedSolomon];
 
 /// One segment of `size` bytes, as an export seals it.
 fn seal(folder: &Path, size: u64) -> Sealed {
@@ -81,25 +93,29 @@ fn seal(folder: &Path, size: u64) -> Sealed {
     staging.sealed().unwrap().pop().unwrap()
 }
 
-fn feed(sealed: &Sealed) {
+fn feed(sealed: &Sealed, protection: Option<Protection>) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let transport = EmulatedDrive::discarding(Generation::Lto9, Generation::Lto9.capacity().0);
     let mut drive = Drive::open(Box::new(transport), clock).unwrap();
     let early_warning = ByteCount(0);
+    if protection.is_some() {
+        drive.wait_ready(Duration::ZERO).unwrap();
+        drive.safeguard(&Safeguards { protection, key: None }).unwrap();
+    }
     drive.prepare(&Preparation { block_size: sealed.block_size, early_warning }).unwrap();
     let block_bytes = usize::try_from(sealed.block_size).unwrap();
     let settings = pipeline::Settings {
         block_bytes,
         ring_bytes: RING,
         start_percent: START_PERCENT,
-        guard: None,
+        guard: drive.guard(),
     };
     let feed = Feed::start(settings, &Cancel::new()).unwrap();
     let path = sealed.path.clone();
     feed.queue(SegmentFile { path, block_bytes, blocks: sealed.blocks });
     let fed = feed
         .write(|block| {
-            drive.write_block(block)?;
+            drive.write_guarded(block)?;
             Ok::<_, DriveError>(Flow::Continue)
         })
         .unwrap();
