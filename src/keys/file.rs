@@ -278,17 +278,18 @@ impl KeyRing {
         })
     }
 
-    /// Adds a key, and writes the file. One that is there already stays as it is.
+    /// Adds a key, and writes the file. Of one that is there already, at most the proof is new.
     ///
     /// # Errors
     ///
     /// When the file cannot be written; the key is not used then.
     pub fn add(&mut self, key: StoredKey) -> Result<KeyId, KeyError> {
         let id = key.id();
-        if self.get(id).is_err() {
-            self.keys.push(key);
-            self.save()?;
+        match self.keys.iter_mut().find(|known| known.id() == id) {
+            Some(known) => known.proven = known.proven.or(key.proven),
+            None => self.keys.push(key),
         }
+        self.save()?;
         Ok(id)
     }
 
