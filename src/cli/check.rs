@@ -4,7 +4,9 @@ use crate::{
     causes,
     cli::{bench::Bench, exit::Exit, fail::Failure, media::with_station, say},
     drive::MediumState,
-    job::{JobError, archive, rig, sources},
+    ident::PoolName,
+    job::{JobError, archive, rig, settings::PoolEncryption, sources},
+    keys::{KeyRing, Owner},
     unit::{Binary, ByteCount},
 };
 
@@ -37,6 +39,11 @@ pub(super) fn run(bench: &Bench) -> Result<Exit, Failure> {
         let opened = sources::open(name, &bench.settings, &bench.desk)
             .and_then(|source| sources::probe(name, &*source, &bench.desk));
         checks.note(&format!("source {name}"), opened.map_err(Failure::from));
+    }
+    for (pool, settings) in &bench.settings.pools {
+        if settings.encryption != PoolEncryption::Off {
+            checks.note(&format!("keys of pool {pool}"), keys(bench, pool, settings.encryption));
+        }
     }
     for name in bench.settings.drives.keys() {
         checks.note(&format!("drive {name}"), drive(bench, name));
@@ -90,6 +97,17 @@ fn catalog(bench: &Bench) -> Result<String, Failure> {
     let catalog = archive::open_catalog(&bench.settings, &bench.desk)?;
     archive::check_clock(&catalog, &bench.desk)?;
     Ok(format!("{}, {} volumes", path.display(), catalog.volumes()?.len()))
+}
+
+/// Whether the key file opens, and a volume could be begun.
+fn keys(bench: &Bench, pool: &PoolName, encryption: PoolEncryption) -> Result<String, Failure> {
+    let Some(settings) = &bench.settings.keys else { return Ok("none".into()) };
+    let ring = KeyRing::open(settings)?;
+    if encryption == PoolEncryption::PoolKey {
+        let key = ring.for_label(&Owner::Pool(pool.clone()))?;
+        return Ok(format!("{} is on paper", key.id()));
+    }
+    Ok(format!("{} in {}", ring.keys().len(), settings.file.display()))
 }
 
 fn drive(bench: &Bench, name: &str) -> Result<String, Failure> {

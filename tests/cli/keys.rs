@@ -205,6 +205,29 @@ fn a_block_that_is_damaged_on_its_way_is_named_and_written_or_read_again() {
 }
 
 #[test]
+fn a_reset_amid_an_archive_leaves_nothing_in_clear() {
+    let home = home_with(&Plan::default(), ENCRYPTED);
+    home.fill(4, 300_000);
+    prove(&home, &new_key(&home, &[]));
+    home.run(&["check"]).exits(0);
+    let fault = r#"[{"command": "write", "object": 5, "times": 1, "effect": {"reset": 1}}]"#;
+    fs::write(home.library().join("faults.json"), fault).unwrap();
+    // Whether the job overcomes it by itself is another matter: the next run does.
+    let first = home.run(&["archive", "job"]);
+    assert!([Some(1), Some(5)].contains(&first.code), "{}", first.err);
+    let second = home.run(&["archive", "job"]);
+    assert!([Some(0), Some(1)].contains(&second.code), "{}", second.err);
+    let written = ["T00001L8", "T00002L8", "T00003L8"].map(|barcode| tape(&home, barcode));
+    assert!(written[0].len() > 400_000, "something had been written before the reset");
+    for number in 1..=4 {
+        let clear = &noise(300_000, number)[5000..5032];
+        assert!(!written.iter().any(|raw| holds(raw, clear)), "file {number}");
+    }
+    home.run(&["restore", "", "--to", "back"]).exits(0);
+    same(&home, &home.path("back"));
+}
+
+#[test]
 fn keys_and_their_settings_are_checked() {
     let home = home_with(&Plan::default(), ENCRYPTED);
     let text = fs::read_to_string(home.path("tapevault.toml")).unwrap();
@@ -218,7 +241,12 @@ fn keys_and_their_settings_are_checked() {
     home.configure(&text);
     home.run(&["key", "new", "--pool", "pol"]).complains(2, &["no pool pol"]);
     home.run(&["key", "list"]).complains(3, &["there is no key file"]);
-    let (id, _) = new_key(&home, &[]);
+    let (id, page) = new_key(&home, &[]);
+    home.run(&["check"]).exits(3);
+    // Whoever types a key in from paper has it there.
+    let typed = format!("{}\n", lines(&page).join("\n"));
+    type_in(&home, &["key", "import", "--pool", "pool"], &typed).exits(0);
+    assert!(home.run(&["check"]).exits(0).out.contains(&format!("{id} is on paper")));
     home.run(&["key", "export", "0123456789abcdef"]).complains(3, &["0123456789abcdef"]);
     let done = home.run(&["key", "export", &id]).exits(0);
     assert!(done.out.contains("TAPEVAULT KEY") && done.out.contains('█'), "{}", done.out);
