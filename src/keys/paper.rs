@@ -148,12 +148,8 @@ fn text(stored: &StoredKey) -> Zeroizing<String> {
 
 /// The page, as text with the code in block characters.
 pub fn page(stored: &StoredKey) -> Zeroizing<String> {
-    let picture = code(stored.key())
-        .render::<Dense1x2>()
-        .dark_color(Dense1x2::Light)
-        .light_color(Dense1x2::Dark)
-        .build();
-    let picture = Zeroizing::new(picture);
+    // Dark is what is printed: on paper, not on a dark screen, it has to be scanned.
+    let picture = Zeroizing::new(code(stored.key()).render::<Dense1x2>().build());
     Zeroizing::new(format!("{}\n{}\n", &*text(stored), &*picture))
 }
 
