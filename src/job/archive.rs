@@ -16,6 +16,7 @@ use crate::{
     ident::{Barcode, JobName, SegmentId, SetId, SourceName, VolumeId},
     job::{
         Desk, JobError,
+        adopt::{self, Adoption, Currency},
         export::{Export, SourcePlan},
         findings::Tally,
         monitor::{Counters, Event},
@@ -152,10 +153,16 @@ impl Archive<'_> {
     fn run(&self) -> Result<(), JobError> {
         let staging_dir = &self.settings.staging.dir;
         fs::create_dir_all(staging_dir).map_err(JobError::file("make", staging_dir))?;
-        match self.request.half {
+        let was_current = self.currency().is_current()?;
+        let done = match self.request.half {
             Half::Write => self.write(&NoSupply),
             Half::Export | Half::Both => self.export(),
+        };
+        // A catalog that knew all knows what this job added, too.
+        if was_current || self.currency().is_current()? {
+            self.currency().confirm()?;
         }
+        done
     }
 
     fn export(&self) -> Result<(), JobError> {
@@ -178,7 +185,11 @@ impl Archive<'_> {
             desk: self.desk,
         };
         export.take_up()?;
-        let plans = export.plan()?;
+        let mut plans = export.plan()?;
+        if self.look_ahead(&plans)? {
+            plans = export.plan_anew(plans)?;
+        }
+        export.tell(&plans);
         self.announce(&plans);
         if self.request.dry_run {
             return Ok(());
@@ -206,6 +217,34 @@ impl Archive<'_> {
                 (Err(error), _) | (Ok(()), Err(error)) => Err(error),
             }
         })
+    }
+
+    /// Before anything is fetched: makes sure that no cartridge holds it already, unless the catalog
+    /// is known to know. Whether there was a look.
+    fn look_ahead(&self, plans: &[SourcePlan]) -> Result<bool, JobError> {
+        let nothing = plans.iter().all(|plan| plan.wanted == 0);
+        if nothing || self.currency().is_current()? {
+            return Ok(false);
+        }
+        if self.request.half != Half::Both || self.request.dry_run {
+            if self.currency().is_doubtful()? {
+                adopt::warn(self.desk);
+            }
+            return Ok(false);
+        }
+        let store = Store::open(&self.settings.staging.dir, Arc::new(Disk))?;
+        let staged = store.sealed()?.into_iter().map(|sealed| sealed.segment).collect();
+        let drive = self.request.drive.as_deref();
+        rig::with_station(self.settings, drive, &self.desk.clock, |station| {
+            let (catalog, desk) = (self.catalog, self.desk);
+            Adoption { catalog, station, desk, staged }.look_ahead()
+        })?;
+        self.currency().confirm()?;
+        Ok(true)
+    }
+
+    fn currency(&self) -> Currency<'_> {
+        Currency::new(self.catalog, self.settings)
     }
 
     fn sources(&self) -> Result<Vec<NamedSource>, JobError> {

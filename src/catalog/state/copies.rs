@@ -249,6 +249,22 @@ impl Catalog {
         })
     }
 
+    /// Whether a volume holds segments of which only a snapshot told: what is in them is not known.
+    ///
+    /// # Errors
+    ///
+    /// When the catalog cannot be read.
+    pub fn has_unlisted(&self, volume: VolumeId) -> Result<bool, CatalogError> {
+        self.store.read("look for segments without members", |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM copy c JOIN segment s ON s.number = c.segment
+                 JOIN volume v ON v.number = c.volume
+                 WHERE v.id = ?1 AND NOT s.listed AND c.state <> 'void')",
+            )?;
+            Ok(statement.query_row([volume.0.as_bytes()], |row| row.get(0))?)
+        })
+    }
+
     /// Records what is now known of one copy. Its bad members are forgotten unless it stays bad.
     ///
     /// # Errors

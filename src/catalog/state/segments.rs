@@ -107,6 +107,19 @@ impl Catalog {
         self.store.read("look up a segment", |connection| load(connection, id))
     }
 
+    /// Whether it is known what is in a segment, and not only from a snapshot that it is.
+    ///
+    /// # Errors
+    ///
+    /// When the catalog cannot be read.
+    pub fn is_listed(&self, id: SegmentId) -> Result<bool, CatalogError> {
+        self.store.read("look up a segment", |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM segment WHERE id = ?1 AND listed)")?;
+            Ok(statement.query_row([id.0.as_bytes()], |row| row.get(0))?)
+        })
+    }
+
     /// All segments, in the order in which they became known.
     ///
     /// # Errors

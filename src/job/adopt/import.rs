@@ -38,10 +38,7 @@ impl Adoption<'_> {
         digest: Digest,
         medium: Medium,
     ) -> Result<Mounted, JobError> {
-        let failed = self.station.failed(None);
-        // The label's filemark is where all else begins.
-        self.station.drive.rewind().map_err(&failed)?;
-        let spaced = self.station.drive.space_filemarks(1).map_err(&failed)?;
+        let (end, end_file) = self.behind_label()?;
         let now = self.desk.clock.now();
         let said = Box::new(label.clone());
         let volume = Volume {
@@ -61,8 +58,8 @@ impl Adoption<'_> {
             created: label.created,
             protected_until: label.protected_until,
             label_digest: digest,
-            end: spaced.position.object,
-            end_file: spaced.position.file,
+            end,
+            end_file,
             last_index: None,
             verified: None,
         };
@@ -70,6 +67,14 @@ impl Adoption<'_> {
         let volume = self.settle_end(volume)?;
         self.desk.notice(format!("{} is in the catalog now", volume.volser));
         Ok(Mounted { volume, medium, label: said })
+    }
+
+    /// Behind the label's filemark: where all else begins.
+    pub(super) fn behind_label(&mut self) -> Result<(ObjectNumber, FileNumber), JobError> {
+        let failed = self.station.failed(None);
+        self.station.drive.rewind().map_err(&failed)?;
+        let spaced = self.station.drive.space_filemarks(1).map_err(&failed)?;
+        Ok((spaced.position.object, spaced.position.file))
     }
 
     /// Takes in what a walk found, up to `end`.
@@ -172,7 +177,7 @@ impl Adoption<'_> {
     ) -> Result<(), JobError> {
         let mut copies: BTreeMap<SessionId, Vec<CopyRecord>> = BTreeMap::new();
         for row in rows.values().filter(|row| row.state == SegmentState::Whole) {
-            let known = self.catalog.segment(row.segment)?.is_some();
+            let known = self.catalog.is_listed(row.segment)?;
             // Its session's index is lost: its own manifest says what it holds.
             if !known && let Err(what) = self.take_segment(volume, row.object, row.blocks)? {
                 self.finding(volume, what);
@@ -257,7 +262,7 @@ impl Adoption<'_> {
         let Some((first, _)) = found.first() else { return Ok(()) };
         let mut copies = Vec::new();
         for (trailer, object) in found {
-            if self.catalog.segment(trailer.segment)?.is_none()
+            if !self.catalog.is_listed(trailer.segment)?
                 && let Err(what) = self.take_segment(volume, *object, trailer.blocks)?
             {
                 self.finding(volume, what);

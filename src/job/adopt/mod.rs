@@ -5,10 +5,12 @@
 //! begins, up to an index that the catalog knows or the first of the chain. No member data is read,
 //! except of segments that no index lists.
 
+mod ahead;
 mod import;
 mod read;
 mod walk;
 
+pub(in crate::job) use ahead::{Currency, warn};
 pub(in crate::job) use import::capacity_of;
 
 use std::collections::BTreeSet;
@@ -61,7 +63,12 @@ impl Adoption<'_> {
     /// # Errors
     ///
     /// When the drive or the catalog fail.
-    pub fn settle_end(&mut self, volume: Volume) -> Result<Volume, JobError> {
+    pub fn settle_end(&mut self, mut volume: Volume) -> Result<Volume, JobError> {
+        let told = volume.end;
+        if self.catalog.has_unlisted(volume.id)? {
+            // Another volume's snapshot told of this one, and where it ends, but not what is on it.
+            (volume.end, volume.end_file) = self.behind_label()?;
+        }
         let failed = self.station.failed(Some(&volume));
         let end = match self.station.drive.locate_end_of_data() {
             Ok(end) => end,
@@ -73,7 +80,13 @@ impl Adoption<'_> {
                 self.withdraw_intents(&volume)?;
                 Ok(volume)
             }
-            End::Longer => self.longer(volume, end),
+            End::Longer => {
+                let volume = self.longer(volume, end)?;
+                if told <= end.object {
+                    return Ok(volume);
+                }
+                self.shorter(Volume { end: told, ..volume }, end)
+            }
             End::Shorter => self.shorter(volume, end),
         }
     }

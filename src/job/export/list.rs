@@ -13,6 +13,7 @@ use crossbeam_channel::Receiver;
 
 use crate::{
     catalog::{CatalogError, Held},
+    clock::Timestamp,
     ident::SourceName,
     item::{Kind, Listed},
     job::{
@@ -64,6 +65,15 @@ struct Planner {
     resumed: (u64, u64),
 }
 
+/// What a plan says of its listing.
+struct Listing {
+    source: SourceName,
+    index: usize,
+    started: Timestamp,
+    gaps: bool,
+    left_out: Arc<LeftOut>,
+}
+
 impl Planner {
     /// Plans what is listed until nothing more comes.
     fn plan_all(mut self, listed: &Receiver<Vec<Listed>>) -> Result<Self, JobError> {
@@ -108,22 +118,32 @@ impl Planner {
         let planned = Planned { listed, wanted, held };
         self.writer.push(&planned).map_err(JobError::scratch("write the plan"))
     }
+
+    fn finish(self, listing: Listing) -> Result<SourcePlan, JobError> {
+        let Listing { source, index, started, gaps, left_out } = listing;
+        Ok(SourcePlan {
+            source,
+            index,
+            started,
+            file: self.writer.finish().map_err(JobError::scratch("write the plan"))?,
+            listed: self.listed,
+            gone: self.changes.finish()?.gone,
+            resumed: self.resumed,
+            wanted: self.wanted,
+            wanted_bytes: self.wanted_bytes,
+            gaps,
+            left_out,
+        })
+    }
 }
 
 impl Export<'_> {
-    pub(super) fn plan_source(
-        &self,
-        index: usize,
-        name: &SourceName,
-        source: &dyn Source,
-    ) -> Result<SourcePlan, JobError> {
-        self.desk.tell(&Event::StageStarted { stage: Stage::List, of: name.as_str() });
-        let started = self.desk.clock.now();
+    fn planner(&self, name: &SourceName) -> Result<Planner, JobError> {
         let rows: Box<dyn Iterator<Item = _> + Send> = match self.catalog.last_complete_run(name)? {
             Some(run) => Box::new(self.catalog.rows(run.id)?),
             None => Box::new(std::iter::empty()),
         };
-        let planner = Planner {
+        Ok(Planner {
             held: self.catalog.held(name)?,
             changes: Join::new(rows),
             writer: PlanWriter::new(&self.desk.scratch)
@@ -133,7 +153,18 @@ impl Export<'_> {
             wanted: 0,
             wanted_bytes: 0,
             resumed: (0, 0),
-        };
+        })
+    }
+
+    pub(super) fn plan_source(
+        &self,
+        index: usize,
+        name: &SourceName,
+        source: &dyn Source,
+    ) -> Result<SourcePlan, JobError> {
+        self.desk.tell(&Event::StageStarted { stage: Stage::List, of: name.as_str() });
+        let started = self.desk.clock.now();
+        let planner = self.planner(name)?;
         let findings = ListFindings { source: name, desk: self.desk, gaps: AtomicBool::new(false) };
         let (listing, planner) = self.list(source, &findings, planner);
         // Why a plan failed is also why its listing was stopped.
@@ -143,30 +174,48 @@ impl Export<'_> {
             Err(SourceError::Stopped) => return Err(JobError::Stopped),
             Err(cause) => return Err(JobError::Source { source_name: name.clone(), cause }),
         }
-        let (listed, wanted, wanted_bytes) = (planner.listed, planner.wanted, planner.wanted_bytes);
-        if let (items @ 1.., bytes) = planner.resumed {
-            let bytes = ByteCount(bytes);
-            self.desk.notice(format!(
-                "{name}: parts of {items} large items stand from an interrupted job, {bytes}: \
-                 only the rest is fetched"
-            ));
+        planner.finish(Listing {
+            source: name.clone(),
+            index,
+            started,
+            gaps: findings.gaps.into_inner(),
+            left_out: Arc::new(LeftOut::new(&self.desk.scratch)),
+        })
+    }
+
+    /// Plans what an earlier plan listed.
+    pub(super) fn plan_source_anew(&self, plan: SourcePlan) -> Result<SourcePlan, JobError> {
+        let mut planner = self.planner(&plan.source)?;
+        for record in plan.records()? {
+            let Planned { listed, .. } = record.map_err(JobError::scratch("read the plan"))?;
+            planner.plan(listed)?;
         }
-        let changes = planner.changes.finish()?;
-        let file = planner.writer.finish().map_err(JobError::scratch("write the plan"))?;
-        Counters::add(&self.desk.counters.wanted, wanted);
-        Counters::add(&self.desk.counters.wanted_bytes, wanted_bytes);
-        self.desk.tell(&Event::Planned {
-            source: name,
-            listed,
-            held: listed - wanted,
-            wanted,
-            wanted_bytes,
-            gone: changes.gone,
-        });
-        let gaps = findings.gaps.into_inner();
-        let source = name.clone();
-        let left_out = Arc::new(LeftOut::new(&self.desk.scratch));
-        Ok(SourcePlan { source, index, started, file, wanted, wanted_bytes, gaps, left_out })
+        let SourcePlan { source, index, started, gaps, left_out, .. } = plan;
+        planner.finish(Listing { source, index, started, gaps, left_out })
+    }
+
+    /// Tells what the plans come to.
+    pub fn tell(&self, plans: &[SourcePlan]) {
+        for plan in plans {
+            let SourcePlan { source, listed, wanted, wanted_bytes, gone, .. } = plan;
+            if let (items @ 1.., bytes) = plan.resumed {
+                let bytes = ByteCount(bytes);
+                self.desk.notice(format!(
+                    "{source}: parts of {items} large items stand from an interrupted job, \
+                     {bytes}: only the rest is fetched"
+                ));
+            }
+            Counters::add(&self.desk.counters.wanted, *wanted);
+            Counters::add(&self.desk.counters.wanted_bytes, *wanted_bytes);
+            self.desk.tell(&Event::Planned {
+                source,
+                listed: *listed,
+                held: listed - wanted,
+                wanted: *wanted,
+                wanted_bytes: *wanted_bytes,
+                gone: *gone,
+            });
+        }
     }
 }
 
@@ -223,7 +272,7 @@ impl SourcePlan {
         self.file.records().map_err(JobError::scratch("read the plan"))
     }
 
-    pub(super) fn started(&self) -> crate::clock::Timestamp {
+    pub(super) fn started(&self) -> Timestamp {
         self.started
     }
 

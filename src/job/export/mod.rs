@@ -67,6 +67,11 @@ pub struct SourcePlan {
     index: usize,
     started: Timestamp,
     file: PlanFile,
+    listed: u64,
+    /// Items of the last run that are listed no longer.
+    gone: u64,
+    /// Items of which parts are held, and how many bytes those are.
+    resumed: (u64, u64),
     /// Items to fetch.
     pub wanted: u64,
     /// Their bytes.
@@ -85,6 +90,15 @@ impl Export<'_> {
     pub fn plan(&self) -> Result<Vec<SourcePlan>, JobError> {
         let named = self.sources.iter().enumerate();
         named.map(|(index, (name, source))| self.plan_source(index, name, &**source)).collect()
+    }
+
+    /// Plans anew what to fetch, by the same listings: the catalog knows more by now.
+    ///
+    /// # Errors
+    ///
+    /// When the catalog or the disk fail.
+    pub fn plan_anew(&self, plans: Vec<SourcePlan>) -> Result<Vec<SourcePlan>, JobError> {
+        plans.into_iter().map(|plan| self.plan_source_anew(plan)).collect()
     }
 
     /// Fetches what was planned, seals it, and records the runs. `sealed` is called after each
