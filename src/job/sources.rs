@@ -1,9 +1,13 @@
 //! Sources, opened as the settings describe them.
 
-use std::sync::Arc;
+use std::{
+    error::Error,
+    sync::{Arc, Mutex},
+};
 
 use crate::{
     ident::SourceName,
+    item::{Item, Kind},
     job::{
         Desk, JobError,
         settings::{
@@ -11,15 +15,18 @@ use crate::{
         },
     },
     source::{
-        Finding, Findings, Source, SourceError, Stop,
+        Claim, Finding, Findings, Outcome, Problem, Sink, SinkError, Source, SourceError, Stop,
         directory::{DirectorySource, Excludes, Options},
         http::{Credentials, Role},
         s3,
     },
+    volume::manifest::Part,
 };
 
 /// Items that are listed to see whether a source can be read.
-const PROBED: u32 = 10;
+const PROBED: usize = 10;
+/// Parts of a probe; of a longer item no more than the beginning is read.
+const PROBE_PART_BYTES: u64 = 64 << 20;
 
 /// Opens a source.
 ///
@@ -101,30 +108,102 @@ fn bucket_settings(bucket: &S3Settings) -> s3::Settings {
     }
 }
 
-/// Lists the beginning of a source, to see whether it can be read at all.
+/// Lists the beginning of a source and reads one file of it, to see whether a job can.
 ///
 /// # Errors
 ///
 /// What a job would meet, too.
 pub fn probe(name: &SourceName, source: &dyn Source, desk: &Desk) -> Result<String, JobError> {
-    struct Ignored;
-    impl Findings for Ignored {
-        fn report(&self, finding: Finding) {
-            tracing::debug!(?finding, "met while probing");
-        }
-    }
-    let mut found = 0_u32;
-    let listed = source.list(
-        &mut |_| {
-            found += 1;
-            if found == PROBED { Err(Stop) } else { Ok(()) }
+    let failed = |cause| JobError::Source { source_name: name.clone(), cause };
+    let mut listed = Vec::new();
+    let listing = source.list(
+        &mut |item| {
+            listed.push(item);
+            if listed.len() == PROBED { Err(Stop) } else { Ok(()) }
         },
-        &Ignored,
+        &Probe::default(),
         &desk.cancel,
     );
-    match listed {
-        Ok(()) => Ok(format!("readable, {found} items")),
-        Err(SourceError::Stopped) => Ok(format!("readable, more than {found} items")),
-        Err(cause) => Err(JobError::Source { source_name: name.clone(), cause }),
+    let more = match listing {
+        Ok(()) => "",
+        Err(SourceError::Stopped) => "more than ",
+        Err(cause) => return Err(failed(cause)),
+    };
+    let found = listed.len();
+    let mut refused = None;
+    for item in listed.into_iter().filter(|item| item.kind == Kind::File) {
+        let key = item.key.printable().to_string();
+        let probe = Probe::default();
+        match source.fetch(&mut std::iter::once(item), &probe, &desk.cancel) {
+            Ok(()) | Err(SourceError::Sink(_)) => {}
+            Err(cause) => return Err(failed(cause)),
+        }
+        match probe.into_inner() {
+            Some(cause) => {
+                let source_name = format!("item {key}");
+                refused = Some(SourceError::Denied { operation: "read", source_name, cause });
+            }
+            None => return Ok(format!("can be listed and read, {more}{found} items")),
+        }
+    }
+    match refused {
+        Some(cause) => Err(failed(cause)),
+        None => Ok(format!("can be listed, {more}{found} items; nothing is there to be read")),
+    }
+}
+
+/// Takes the beginning of an item, forgets it, and keeps why it did not come or what it lacked.
+#[derive(Debug, Default)]
+struct Probe {
+    trouble: Mutex<Option<Box<dyn Error + Send + Sync>>>,
+}
+
+impl Probe {
+    fn into_inner(self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.trouble.into_inner().expect("no holder panics")
+    }
+}
+
+impl Findings for Probe {
+    fn report(&self, finding: Finding) {
+        tracing::debug!(?finding, "met while probing");
+        match finding.what {
+            Problem::Unreadable | Problem::Incomplete | Problem::ChecksumMismatch => {
+                *self.trouble.lock().expect("no holder panics") = finding.detail;
+            }
+            // These say nothing about the source as a whole.
+            Problem::Vanished
+            | Problem::Torn
+            | Problem::Frozen
+            | Problem::Unsupported
+            | Problem::Missing => {}
+        }
+    }
+}
+
+impl Sink for Probe {
+    fn part_bytes(&self) -> u64 {
+        PROBE_PART_BYTES
+    }
+
+    fn put(&self, _item: Item, _data: &[u8]) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn claim(&self, _item: Item, _part: Option<Part>) -> Result<Box<dyn Claim>, SinkError> {
+        Ok(Box::new(Enough))
+    }
+}
+
+/// The first bytes are enough.
+struct Enough;
+
+impl Claim for Enough {
+    fn write_at(&self, _offset: u64, _bytes: &[u8]) -> Result<(), SinkError> {
+        Err(SinkError)
+    }
+
+    fn finish(self: Box<Self>, _outcome: Outcome) -> Result<(), SinkError> {
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use tapevault::clock::{Clock, SystemClock};
 
 use crate::{
     home::{Done, Home, MIB, Plan, code, noise},
-    s3_server::{Bucket, Checksum, Put, Request, S3Server, Setup, Versioning, hostile_keys},
+    s3_server::{Bucket, Checksum, Fault, Put, Request, S3Server, Setup, Versioning, hostile_keys},
 };
 
 const SECRET: &str = "TAPEVAULT_TEST_SECRET";
@@ -317,4 +317,81 @@ fn a_session_is_closed_when_its_manifests_fill_staging() {
     assert!(done.events("ejected").len() > 1, "{}", done.out);
     assert!(done.events("volume-closed").is_empty(), "{}", done.out);
     assert_eq!(home.keys(&[]).len(), 2600);
+}
+
+#[test]
+fn a_network_lost_midway() {
+    let server = server();
+    let home = home(&server.endpoint());
+    let secret = Setup::default().secret;
+    let mut answers = 5;
+    server.misbehave(move |request, _| {
+        let is_listing = request.path() == "/bucket/";
+        answers -= u32::from(!is_listing && answers > 0);
+        (answers == 0).then_some(Fault::Cut(0))
+    });
+    let done = archive(&home, &secret);
+    done.complains(6, &["source files", "→ when it can be reached again"]);
+    server.misbehave(|_, _| None);
+    archive(&home, &secret).exits(0);
+    assert_eq!(home.find(&[]).len(), hostile_keys().len() + 4);
+}
+
+/// An object that moves to another storage class is the same object.
+#[test]
+fn another_storage_class_is_no_change() {
+    let server = S3Server::listen(Setup::default(), Bucket::default(), "127.0.0.1:0").unwrap();
+    server.put("k", Put::bytes("content"));
+    let home = home(&server.endpoint());
+    let secret = Setup::default().secret;
+    archive(&home, &secret).exits(0);
+    for class in ["STANDARD_IA", "GLACIER"] {
+        for version in server.bucket().keys.values_mut().flatten() {
+            version.put.class = Some(class.to_owned());
+        }
+        let again = archive(&home, &secret).exits(0);
+        assert_eq!(again.events("planned")[0]["wanted"], 0, "{class}: {}", again.out);
+    }
+}
+
+/// `check` tries what a job does, and says which permission it lacks.
+#[test]
+fn check_names_the_permission_that_is_missing() {
+    let server = S3Server::listen(Setup::default(), Bucket::default(), "127.0.0.1:0").unwrap();
+    let home = home(&server.endpoint());
+    let config = fs::read_to_string(home.path("tapevault.toml")).unwrap();
+    let secret = Setup::default().secret;
+    let check = |code: i32, words: &[&str]| {
+        let done = run(&home, &secret, &["check"]).exits(code);
+        let line = done.out.split("source files").nth(1).unwrap();
+        for word in words {
+            assert!(line.contains(word), "no {word:?} in:\n{}", done.out);
+        }
+    };
+    check(0, &["can be listed, 0 items; nothing is there to be read"]);
+    server.put("first", Put::bytes("content"));
+    server.put("large", Put::bytes(noise(9 << 20, 1)));
+    check(0, &["can be listed and read, 2 items"]);
+    let kind = "type = \"s3\"";
+    for (versions, permissions) in [
+        ("all", ["s3:ListBucketVersions", "s3:GetObjectVersion", "s3:GetObjectVersionTagging"]),
+        ("current", ["s3:ListBucket", "s3:GetObject", "s3:GetObjectTagging"]),
+    ] {
+        home.configure(&config.replace(kind, &format!("{kind}\nversions = \"{versions}\"")));
+        for (what, permission) in ["list", "content", "tags"].into_iter().zip(permissions) {
+            server.misbehave(move |request, _| {
+                let of = match (request.path(), request.target.contains("tagging")) {
+                    ("/bucket/", _) => "list",
+                    (_, true) => "tags",
+                    (_, false) => "content",
+                };
+                (of == what).then_some(Fault::Refuse(403, "AccessDenied"))
+            });
+            let need = format!("the credentials need {permission} for this");
+            check(6, &["was refused", &need, "→ check the credentials"]);
+            server.misbehave(|_, _| None);
+        }
+    }
+    let done = run(&home, "another secret", &["check"]).exits(6);
+    assert!(done.out.contains("SignatureDoesNotMatch"), "{}", done.out);
 }

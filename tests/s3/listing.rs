@@ -207,7 +207,7 @@ fn what_cannot_be_listed_says_why() {
     assert!(chain(&error).contains("403 InvalidAccessKeyId"), "{}", chain(&error));
 
     let wrong_region = Settings { region: "us-else-2".to_owned(), ..settings(&server) };
-    let error = open(wrong_region).check().unwrap_err();
+    let error = list(&open(wrong_region)).unwrap_err();
     let told = "the bucket is in region eu-test-1, the config says us-else-2";
     assert!(chain(&error).ends_with(told), "{}", chain(&error));
 

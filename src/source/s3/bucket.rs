@@ -11,7 +11,7 @@ use crate::printable::Redacted;
 use crate::source::SourceError;
 use crate::source::http::{CallError, Dialect, Fault, Request, Service, ServiceSettings};
 
-use super::settings::{Settings, Style};
+use super::settings::{Settings, Style, Versions};
 
 /// Everything but what RFC 3986 leaves unreserved.
 const VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -44,7 +44,40 @@ struct WrongRegion {
     configured: String,
 }
 
+/// The credentials may not do what they have to.
+#[derive(Debug, thiserror::Error)]
+#[error("the credentials need {permission} for this")]
+struct Lacking {
+    permission: &'static str,
+    #[source]
+    fault: Fault,
+}
+
+/// What a refusal says; with the permission that was asked for, if that is what it is about.
+pub(super) fn told(fault: Fault, permission: &'static str) -> Box<dyn Error + Send + Sync> {
+    let is_permission = fault.status == 403 && matches!(&*fault.code, "" | "AccessDenied");
+    if is_permission { Box::new(Lacking { permission, fault }) } else { Box::new(fault) }
+}
+
+/// The permission that reading an object takes.
+pub(super) fn to_read(version: &Version) -> &'static str {
+    if version.is_none() { "s3:GetObject" } else { "s3:GetObjectVersion" }
+}
+
+/// The permission that reading an object's tags takes.
+pub(super) fn to_read_tags(version: &Version) -> &'static str {
+    if version.is_none() { "s3:GetObjectTagging" } else { "s3:GetObjectVersionTagging" }
+}
+
 impl Bucket {
+    /// The permission that a listing takes.
+    pub(super) fn to_list(&self) -> &'static str {
+        match self.settings.versions {
+            Versions::Current => "s3:ListBucket",
+            Versions::All => "s3:ListBucketVersions",
+        }
+    }
+
     /// Works out the address.
     ///
     /// # Errors
@@ -117,11 +150,15 @@ impl Bucket {
         request.with("x-amz-request-payer", HeaderValue::from_static("requester"))
     }
 
-    /// What a failed request for the bucket means for the whole job.
-    pub(super) fn failure(&self, operation: &'static str, error: CallError) -> SourceError {
+    /// What a failed request, which took this permission, means for the whole job.
+    pub(super) fn failure(
+        &self,
+        (operation, permission): (&'static str, &'static str),
+        error: CallError,
+    ) -> SourceError {
         let source_name = self.name.clone();
         match error {
-            CallError::Refused(fault) => self.refusal(operation, fault),
+            CallError::Refused(fault) => self.refusal(operation, permission, fault),
             CallError::Exhausted { attempts, cause, .. } => {
                 SourceError::Lost { operation, source_name, attempts, cause }
             }
@@ -132,7 +169,12 @@ impl Bucket {
         }
     }
 
-    fn refusal(&self, operation: &'static str, fault: Fault) -> SourceError {
+    fn refusal(
+        &self,
+        operation: &'static str,
+        permission: &'static str,
+        fault: Fault,
+    ) -> SourceError {
         let source_name = self.name.clone();
         let configured = &self.settings.region;
         let elsewhere = !fault.region.is_empty() && fault.region != *configured;
@@ -141,7 +183,9 @@ impl Bucket {
             return SourceError::NotFound { source_name, cause: Box::new(cause) };
         }
         match fault.status {
-            401 | 403 => SourceError::Denied { operation, source_name, cause: Box::new(fault) },
+            401 | 403 => {
+                SourceError::Denied { operation, source_name, cause: told(fault, permission) }
+            }
             400 if is_about_keys(&fault) => {
                 SourceError::Denied { operation, source_name, cause: Box::new(fault) }
             }

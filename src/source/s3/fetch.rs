@@ -60,17 +60,6 @@ impl S3 {
         Ok(Self { bucket: Arc::new(bucket), runtime })
     }
 
-    /// Asks whether the bucket is there and may be listed.
-    ///
-    /// # Errors
-    ///
-    /// When it is not, with the region it is in if that is the reason.
-    pub fn check(&self) -> Result<(), SourceError> {
-        let request = self.bucket.list(&[("list-type", b"2"), ("max-keys", b"1")]);
-        let bytes = self.runtime.block_on(self.bucket.service.document(&request, 1 << 20));
-        bytes.map(drop).map_err(|error| self.bucket.failure("list", error))
-    }
-
     /// Takes the next page, or notices that it is not wanted any more.
     fn next_page(
         &self,

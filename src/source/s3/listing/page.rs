@@ -39,7 +39,6 @@ struct Raw {
     modified: String,
     etag: String,
     size: String,
-    class: String,
     marker: bool,
 }
 
@@ -96,7 +95,6 @@ impl Reading {
             "LastModified" => text.trim().clone_into(&mut raw.modified),
             "ETag" => text.trim().trim_matches('"').clone_into(&mut raw.etag),
             "Size" => text.trim().clone_into(&mut raw.size),
-            "StorageClass" => text.trim().clone_into(&mut raw.class),
             _ => {}
         }
     }
@@ -168,7 +166,7 @@ impl Raw {
             (true, version) => Version(version.unwrap_or_else(|| "null".to_owned())),
             (false, _) => Version::default(),
         };
-        let token: Token = token(&self.etag, size, modified, &self.class, &version);
+        let token: Token = token(&self.etag, size, modified, &version);
         let latest = self.latest || !versions;
         let listed = Listed { key, version, token, size, modified, latest, kind };
         Ok(Found { listed, etag: self.etag })

@@ -66,7 +66,7 @@ impl Walk {
             .service
             .document(&request, PAGE_BYTES)
             .await
-            .map_err(|error| self.bucket.failure(OPERATION, error))?;
+            .map_err(|error| self.bucket.failure((OPERATION, self.bucket.to_list()), error))?;
         let protocol = |what| SourceError::Protocol { source_name: self.bucket.name.clone(), what };
         let page = parse(&document).map_err(protocol)?;
         self.order.take(&page, &self.prefix).map_err(protocol)?;

@@ -15,9 +15,9 @@ use tokio::{runtime::Runtime, task::JoinHandle};
 
 use crate::cancel::Cancel;
 use crate::digest;
-use crate::item::{Item, Kind, Listed};
+use crate::item::{Item, Kind, Listed, Version};
 use crate::source::http::{Fault, Permit, Reply, Request};
-use crate::source::s3::bucket::{Bucket, version_query};
+use crate::source::s3::bucket::{Bucket, to_read, to_read_tags, version_query};
 use crate::source::s3::checksum::{Meter, Verdict, offers};
 use crate::source::s3::head::Head;
 use crate::source::s3::listing::find;
@@ -178,7 +178,8 @@ impl Delivery<'_> {
     fn read_small(&self, listed: &mut Listed) -> Result<(), Trouble> {
         let permit = self.wait(self.bucket.service.limiter().acquire())?;
         let query: Vec<_> = version_query(&listed.version).into_iter().collect();
-        let reply = self.wait(self.send(self.bucket.get(&listed.key, &query)))??;
+        let reply =
+            self.wait(self.send(self.bucket.get(&listed.key, &query), &listed.version))??;
         if !is_whole(reply.status, &reply.headers) {
             let what = format!("{} to a request for a whole object", reply.status);
             return Err(Trouble::protocol(self.bucket, what));
@@ -204,7 +205,8 @@ impl Delivery<'_> {
         let token = listed.token;
         let permit = self.wait(self.bucket.service.limiter().acquire())?;
         let query: Vec<_> = version_query(&listed.version).into_iter().collect();
-        let reply = self.wait(self.send(self.bucket.head(&listed.key, &query)))??;
+        let reply =
+            self.wait(self.send(self.bucket.head(&listed.key, &query), &listed.version))??;
         let head = self.head_of(listed, &reply)?;
         drop((reply, permit));
         let object = Arc::new(self.pin(listed, &head));
@@ -278,10 +280,10 @@ impl Delivery<'_> {
     }
 
     /// Sends a request that asks for checksums too. Whoever calls it holds leave.
-    async fn send(&self, request: Request) -> Result<Reply, Trouble> {
+    async fn send(&self, request: Request, version: &Version) -> Result<Reply, Trouble> {
         let request = request.with("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
         let sent = self.bucket.service.send(&request).await;
-        sent.map_err(|error| Trouble::from_call(self.bucket, error))
+        sent.map_err(|error| Trouble::from_call(self.bucket, to_read(version), error))
     }
 
     /// Waits for a request of few bytes and for the leave to make it. Whoever calls it holds none:
@@ -353,16 +355,18 @@ impl Delivery<'_> {
         if ask {
             match self.ask(tags(self.bucket, &listed.key, &listed.version))? {
                 Ok(tags) => facts.tags = tags,
-                Err(error) => match Trouble::from_call(self.bucket, error) {
-                    Trouble::Finding(Problem::Unreadable, detail) => {
-                        self.report(listed, Problem::Incomplete, detail);
+                Err(error) => {
+                    match Trouble::from_call(self.bucket, to_read_tags(&listed.version), error) {
+                        Trouble::Finding(Problem::Unreadable, detail) => {
+                            self.report(listed, Problem::Incomplete, detail);
+                        }
+                        trouble @ (Trouble::Changed
+                        | Trouble::Mismatch(_)
+                        | Trouble::Stumble(_)
+                        | Trouble::Finding(..)
+                        | Trouble::Fatal(_)) => return Err(trouble),
                     }
-                    trouble @ (Trouble::Changed
-                    | Trouble::Mismatch(_)
-                    | Trouble::Stumble(_)
-                    | Trouble::Finding(..)
-                    | Trouble::Fatal(_)) => return Err(trouble),
-                },
+                }
             }
         }
         if head.missing_metadata > 0 {

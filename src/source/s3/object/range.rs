@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::item::{Key, Version};
 use crate::source::http::{HttpError, Reply, Request};
-use crate::source::s3::bucket::{Bucket, version_query};
+use crate::source::s3::bucket::{Bucket, to_read, version_query};
 
 use super::trouble::Trouble;
 
@@ -70,7 +70,8 @@ pub(super) async fn read(
                 let start = span.start + before as u64;
                 let request = object.request(&bucket, start, span.end);
                 let sent = bucket.service.send(&request).await;
-                let reply = sent.map_err(|error| Trouble::from_call(&bucket, error))?;
+                let permission = to_read(&object.version);
+                let reply = sent.map_err(|error| Trouble::from_call(&bucket, permission, error))?;
                 check(&bucket, &object, &reply, start)?;
                 reply
             }

@@ -6,7 +6,7 @@ use crate::source::{
     Problem, SinkError, SourceError,
     http::{CallError, Fault},
     s3::{
-        bucket::{Bucket, is_about_keys},
+        bucket::{Bucket, is_about_keys, told},
         checksum::Mismatch,
     },
 };
@@ -42,36 +42,35 @@ impl From<SinkError> for Trouble {
 }
 
 impl Trouble {
-    /// What a failed request for one object means.
-    pub(super) fn from_call(bucket: &Bucket, error: CallError) -> Self {
+    /// What a failed request for one object, which took this permission, means.
+    pub(super) fn from_call(bucket: &Bucket, permission: &'static str, error: CallError) -> Self {
         match error {
-            CallError::Refused(fault) => Self::from_refusal(bucket, fault),
+            CallError::Refused(fault) => Self::from_refusal(bucket, permission, fault),
             CallError::Exhausted { fault: Some(fault), .. } if fault.is(500, "InternalError") => {
                 Self::Stumble(Box::new(fault))
             }
             CallError::Invalid(cause) => Self::Finding(Problem::Unreadable, cause),
             CallError::Exhausted { .. } | CallError::Credentials(_) => {
-                Self::Fatal(bucket.failure(OPERATION, error))
+                Self::Fatal(bucket.failure((OPERATION, permission), error))
             }
         }
     }
 
-    fn from_refusal(bucket: &Bucket, fault: Fault) -> Self {
+    fn from_refusal(bucket: &Bucket, permission: &'static str, fault: Fault) -> Self {
         let problem = match (fault.status, fault.code.as_str()) {
             (412 | 416, _) => return Self::Changed,
-            (_, "NoSuchBucket") => return Self::fatal(bucket, fault),
-            _ if is_about_keys(&fault) => return Self::fatal(bucket, fault),
-            (300..=399, _) => return Self::fatal(bucket, fault),
+            (_, "NoSuchBucket") | (300..=399, _) => return Self::fatal(bucket, permission, fault),
+            _ if is_about_keys(&fault) => return Self::fatal(bucket, permission, fault),
             // 405: the newest version is a delete marker by now.
             (404 | 405, _) => Problem::Vanished,
             (403, "InvalidObjectState") => Problem::Frozen,
             _ => Problem::Unreadable,
         };
-        Self::Finding(problem, Box::new(fault))
+        Self::Finding(problem, told(fault, permission))
     }
 
-    fn fatal(bucket: &Bucket, fault: Fault) -> Self {
-        Self::Fatal(bucket.failure(OPERATION, CallError::Refused(fault)))
+    fn fatal(bucket: &Bucket, permission: &'static str, fault: Fault) -> Self {
+        Self::Fatal(bucket.failure((OPERATION, permission), CallError::Refused(fault)))
     }
 
     /// The other side does what no service may.
