@@ -1,4 +1,21 @@
 //! What operators and machines do wrong: each has its message and its exit code.
+//!
+//! | mistake | exit code | test |
+//! |---|---|---|
+//! | wrong cartridge | 3, or 4 by its pool | `the_wrong_cartridge`, `a_cartridge_of_another_pool` |
+//! | swapped barcode | 4 | `swapped_barcodes` |
+//! | write-protected | 4 | `a_write_protected_cartridge` |
+//! | foreign data | 4 | `foreign_data` |
+//! | unreadable label | 4 | `an_unreadable_label` |
+//! | no medium | 3, or 4 in a library | `no_medium` |
+//! | busy drive | 5 | `a_busy_drive` |
+//! | full staging disk | 7 | `a_full_staging_disk` |
+//! | lost network | 6 | `sources::a_lost_network`, `sources::a_network_lost_midway` |
+//! | wrong credentials | 6 | `sources::wrong_credentials`, `sources::check_names_the_permission_that_is_missing` |
+//! | corrupt staging file | 7 | `a_corrupt_staging_file` |
+//! | corrupt catalog | 7 | `a_corrupt_catalog`, `a_catalog_with_damaged_pages` |
+//! | clock in the past and in 2099 | 2 | `a_clock_that_cannot_be_believed` |
+//! | config errors | 2 | `a_wrong_config` |
 
 use std::{fs, io::Write, process::Command};
 
@@ -142,6 +159,13 @@ fn a_full_staging_disk() {
 
 #[test]
 fn a_corrupt_staging_file() {
+    for cut in [false, true] {
+        corrupt_staging(cut);
+    }
+}
+
+/// A sealed segment has a byte flipped, or has lost its end.
+fn corrupt_staging(cut: bool) {
     let home = filled(&ONE);
     home.run(&["export", "job"]).exits(0);
     let sealed = home.path("staging/sealed");
@@ -152,7 +176,10 @@ fn a_corrupt_staging_file() {
         }
         let mut bytes = fs::read(&path).unwrap();
         let middle = bytes.len() / 3;
-        bytes[middle] ^= 1;
+        if cut {
+            bytes.truncate(middle);
+        }
+        bytes[middle - 1] ^= 1;
         fs::write(&path, bytes).unwrap();
     }
     home.run(&["write", "job"]).complains(7, &["it is not as it was sealed", "→ its items are"]);
@@ -174,6 +201,23 @@ fn a_corrupt_catalog() {
     }
     home.lose_catalog();
     home.run(&["catalog", "rebuild"]).exits(0);
+    home.archive();
+}
+
+/// Its first page is whole, so that it opens.
+#[test]
+fn a_catalog_with_damaged_pages() {
+    let home = archived(&ONE);
+    // Opened and closed, it is one file without a log beside it.
+    home.find(&[]);
+    let mut bytes = fs::read(home.catalog()).unwrap();
+    bytes[8192..].fill(0xA5);
+    home.lose_catalog();
+    fs::write(home.catalog(), bytes).unwrap();
+    for arguments in [&ARCHIVE[..], &["find"], &["media", "list"]] {
+        home.run(arguments).complains(7, &["catalog.sqlite", "→ move the file away"]);
+    }
+    home.lose_catalog();
     home.archive();
 }
 
