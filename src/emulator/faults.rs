@@ -1,6 +1,10 @@
 //! What is to go wrong: an overlay for tests and drills, apart from the truth on the cartridges.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -75,6 +79,8 @@ pub enum CommandKind {
     Move,
     /// READ or INITIALIZE ELEMENT STATUS.
     Inventory,
+    /// INQUIRY or REPORT LUNS, which answer in any state.
+    Inquiry,
     /// Any other.
     Other,
 }
@@ -114,7 +120,34 @@ pub enum Effect {
     SenseAfter(u8, u8, u8),
     /// It is done, and this TapeAlert flag is raised.
     Alert(u8),
+    /// It is not done: the drive breaks, and refuses to write until the cartridge was unloaded.
+    HardwareError,
+    /// It is not done: somebody set the drive's modes back.
+    ParametersChanged,
+    /// Before it is done, somebody else rewinds the tape and takes the unit attention.
+    Rewound,
+    /// Before it is done, the power fails and comes back: what was buffered is lost but for a
+    /// prefix that this number chooses, and end of data may be missing.
+    PowerLoss(u64),
+    /// Before it is done, the cartridge's switch is moved.
+    WriteProtect,
+    /// A move that takes the cartridge of another place than it was told.
+    WrongCartridge,
 }
+
+/// Sees the commands of all machines of a library that one process uses, in the order in which
+/// they come, and says what goes wrong with them: faults by the number of a command, across drives
+/// and changer.
+pub trait Witness: Send + fmt::Debug {
+    /// A command has come and was not looked at yet. What this returns goes before other faults.
+    fn before(&mut self, command: &Circumstances) -> Option<Effect>;
+
+    /// The same command is done, whatever it came to.
+    fn after(&mut self, command: &Circumstances);
+}
+
+/// A witness that several machines share.
+pub type SharedWitness = Arc<Mutex<dyn Witness>>;
 
 /// The faults that a machine is under.
 #[derive(Debug, Default)]
@@ -122,6 +155,7 @@ pub(crate) struct Faults {
     list: Vec<Fault>,
     /// Where what is left of them is written down, for machines that are used by many processes.
     path: Option<PathBuf>,
+    witness: Option<SharedWitness>,
 }
 
 impl Fault {
@@ -166,12 +200,16 @@ impl Fault {
 }
 
 /// What a command finds, for the conditions of a fault.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Circumstances {
-    pub(crate) drive: Option<u16>,
-    pub(crate) barcode: Option<Barcode>,
-    pub(crate) kind: CommandKind,
-    pub(crate) object: Option<u64>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Circumstances {
+    /// The drive, from 0; `None` for the changer.
+    pub drive: Option<u16>,
+    /// The cartridge in the drive.
+    pub barcode: Option<Barcode>,
+    /// The command.
+    pub kind: CommandKind,
+    /// The object that the drive stands before, while a cartridge is threaded.
+    pub object: Option<u64>,
 }
 
 impl Faults {
@@ -179,12 +217,24 @@ impl Faults {
     pub(crate) fn read(dir: &Path) -> Result<Self, StorageError> {
         let path = dir.join("faults.json");
         let list = if path.exists() { read_json(&path)? } else { Vec::new() };
-        Ok(Self { list, path: Some(path) })
+        Ok(Self { list, path: Some(path), witness: None })
     }
 
     /// Puts others in the place of these; they are not written down.
     pub(crate) fn replace(&mut self, list: Vec<Fault>) {
-        *self = Self { list, path: None };
+        *self = Self { list, path: None, witness: self.witness.take() };
+    }
+
+    /// Has a witness asked from now on.
+    pub(crate) fn watch(&mut self, witness: SharedWitness) {
+        self.witness = Some(witness);
+    }
+
+    /// Tells the witness that a command is done.
+    pub(crate) fn done(&self, found: Circumstances) {
+        if let Some(witness) = &self.witness {
+            witness.lock().unwrap_or_else(PoisonError::into_inner).after(&found);
+        }
     }
 
     /// Those that have not run out.
@@ -194,11 +244,17 @@ impl Faults {
 
     /// Whether nothing can go wrong any more.
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.list.is_empty() && self.witness.is_none()
     }
 
-    /// What happens to a command: of the faults whose conditions hold, the first.
+    /// What happens to a command: what the witness says, or, of the faults whose conditions hold, the first.
     pub(crate) fn strike(&mut self, found: Circumstances) -> Result<Option<Effect>, StorageError> {
+        if let Some(witness) = &self.witness {
+            let effect = witness.lock().unwrap_or_else(PoisonError::into_inner).before(&found);
+            if effect.is_some() {
+                return Ok(effect);
+            }
+        }
         let holds = |fault: &Fault| {
             fault.drive.is_none_or(|drive| found.drive == Some(drive))
                 && fault.barcode.is_none_or(|barcode| found.barcode == Some(barcode))
@@ -256,11 +312,11 @@ impl CommandKind {
             Command::ReadElementStatus { .. }
             | Command::InitializeElementStatus
             | Command::InitializeElementStatusWithRange { .. } => Self::Inventory,
+            Command::Inquiry { .. } | Command::ReportLuns { .. } => Self::Inquiry,
             Command::TestUnitReady
             | Command::RequestSense { .. }
             | Command::ReadBlockLimits
             | Command::SetCapacity { .. }
-            | Command::Inquiry { .. }
             | Command::Verify6 { .. }
             | Command::Reserve6
             | Command::Release6
@@ -269,7 +325,6 @@ impl CommandKind {
             | Command::ReportDensitySupport { .. }
             | Command::PersistentReserveIn { .. }
             | Command::PersistentReserveOut { .. }
-            | Command::ReportLuns { .. }
             | Command::SecurityProtocolIn { .. }
             | Command::SecurityProtocolOut { .. }
             | Command::ReportSupportedOperationCodes { .. }

@@ -19,7 +19,7 @@ mod tape;
 
 pub use changer::{EmulatedChanger, changer};
 pub use drive::{EmulatedDrive, drive, power_loss};
-pub use faults::{CommandKind, Effect, Fault};
+pub use faults::{Circumstances, CommandKind, Effect, Fault, SharedWitness, Witness};
 pub use library::{Element, ElementKind, Library, LibraryPlan, Settings};
 pub use tape::{Cartridge, StorageError};
 

@@ -7,8 +7,8 @@ use std::{fs::File, io, path::Path, time::Duration};
 use crate::emulator::{
     answer::{Answer, Check, completion, deliver, invalid_field, room, unsupported},
     drive::{REVISION, VENDOR, local_name},
-    faults::{Circumstances, CommandKind, Effect, Fault, Faults},
-    library::{Contents, Library},
+    faults::{Circumstances, CommandKind, Effect, Fault, Faults, SharedWitness},
+    library::{Contents, Element, ElementKind, Library},
     tape::StorageError,
 };
 use crate::scsi::{
@@ -59,6 +59,11 @@ impl EmulatedChanger {
     /// Puts these faults in the place of all that are in force.
     pub fn set_faults(&mut self, faults: Vec<Fault>) {
         self.faults.replace(faults);
+    }
+
+    /// Has a witness asked about each command from now on.
+    pub fn watch(&mut self, witness: SharedWitness) {
+        self.faults.watch(witness);
     }
 
     fn run(&mut self, cdb: &[u8], transfer: &mut Transfer<'_>) -> Answer {
@@ -220,6 +225,32 @@ impl EmulatedChanger {
         Ok(deliver(transfer, allocation, &page.encode(DeviceType::Changer.code())))
     }
 
+    /// The same command, with another cartridge if it moves one out of a slot and there is another.
+    fn another(&self, cdb: &[u8]) -> Vec<u8> {
+        let command = Command::decode(Peripheral::Changer, cdb);
+        let (Ok(Command::MoveMedium { transport, source, destination, invert }), Ok(contents)) =
+            (command, self.library.contents())
+        else {
+            return cdb.to_vec();
+        };
+        let is_other = |element: &&Element| {
+            element.kind == ElementKind::Slot
+                && element.barcode.is_some()
+                && element.address != source
+        };
+        let from_slot = contents
+            .elements
+            .iter()
+            .any(|from| from.address == source && from.kind == ElementKind::Slot);
+        match contents.elements.iter().find(is_other).filter(|_| from_slot) {
+            Some(other) => {
+                let source = other.address;
+                Command::MoveMedium { transport, source, destination, invert }.encode().to_vec()
+            }
+            None => cdb.to_vec(),
+        }
+    }
+
     /// Runs a command under a fault; `Err` when no reply comes.
     fn run_struck(
         &mut self,
@@ -245,6 +276,7 @@ impl EmulatedChanger {
             Effect::SenseAfter(key, asc, ascq) => Ok(self
                 .run(cdb, transfer)
                 .and_then(|moved| Err(Check::after(moved, sense(key, asc, ascq))))),
+            Effect::WrongCartridge => Ok(self.run(&self.another(cdb), transfer)),
             Effect::Reset(_) => Ok(Err((Key::UnitAttention, Code::POWER_ON_OR_RESET).into())),
             // Whatever else is meant for drives looks like a mechanical failure here.
             Effect::MediumError
@@ -254,7 +286,12 @@ impl EmulatedChanger {
             | Effect::EndOfMedium
             | Effect::Deferred(_)
             | Effect::FlipBit(_)
-            | Effect::Alert(_) => failed(Code::MECHANICAL_POSITIONING_ERROR),
+            | Effect::Alert(_)
+            | Effect::HardwareError
+            | Effect::ParametersChanged
+            | Effect::Rewound
+            | Effect::PowerLoss(_)
+            | Effect::WriteProtect => failed(Code::MECHANICAL_POSITIONING_ERROR),
         }
     }
 }
@@ -269,23 +306,24 @@ impl Transport for EmulatedChanger {
         if room(&transfer) > usize::try_from(MAX_TRANSFER).unwrap_or(usize::MAX) {
             return Err(TransportError::Refused(io::Error::from_raw_os_error(libc::EINVAL)));
         }
-        let effect = if self.faults.is_empty() {
-            None
-        } else {
+        let found = (!self.faults.is_empty()).then(|| {
             let command = Command::decode(Peripheral::Changer, cdb);
-            let found = Circumstances {
-                drive: None,
-                barcode: None,
-                kind: command.as_ref().map_or(CommandKind::Other, CommandKind::of),
-                object: None,
-            };
-            self.faults.strike(found).map_err(|e| TransportError::Unknown(io::Error::other(e)))?
+            let kind = command.as_ref().map_or(CommandKind::Other, CommandKind::of);
+            Circumstances { drive: None, barcode: None, kind, object: None }
+        });
+        let effect = match found {
+            None => None,
+            Some(found) => self
+                .faults
+                .strike(found)
+                .map_err(|error| TransportError::Unknown(io::Error::other(error)))?,
         };
         let answer = match effect {
-            None => self.run(cdb, &mut transfer),
-            Some(effect) => self.run_struck(effect, cdb, &mut transfer)?,
+            None => Ok(self.run(cdb, &mut transfer)),
+            Some(effect) => self.run_struck(effect, cdb, &mut transfer),
         };
-        Ok(completion(answer))
+        found.inspect(|found| self.faults.done(*found));
+        Ok(completion(answer?))
     }
 
     fn max_transfer(&self) -> u32 {

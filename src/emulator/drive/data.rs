@@ -156,6 +156,9 @@ impl EmulatedDrive {
     /// Whether anything may be written where the drive stands.
     fn may_write(&mut self) -> Result<(), Check> {
         self.known_position()?;
+        if self.registers.write_refused {
+            return Err((Key::HardwareError, Code::INTERNAL_TARGET_FAILURE).into());
+        }
         let generation = self.identity.generation;
         let protected_by_host = self.registers.modes.is_write_protected();
         let append_only = self.registers.modes.is_append_only();

@@ -223,6 +223,7 @@ impl EmulatedDrive {
         };
         self.registers.modes.forget_medium();
         self.crypto.demount()?;
+        self.registers.write_refused = false;
         self.registers_changed = true;
         Ok(0)
     }
@@ -302,7 +303,7 @@ impl EmulatedDrive {
     }
 
     /// Loses power and gets it back.
-    pub(crate) fn lose_power(mut self, seed: u64) -> Result<(), StorageError> {
+    pub(crate) fn lose_power(&mut self, seed: u64) -> Result<(), StorageError> {
         let mut chance = Chance(seed);
         if self.stand.seat != Seat::Empty && self.loaded.is_some() {
             self.settle_buffer();

@@ -7,6 +7,7 @@ mod motion;
 mod pages;
 mod reserve;
 mod state;
+mod struck;
 
 use std::{fs::File, io, path::Path, time::Duration};
 
@@ -17,8 +18,9 @@ use crate::emulator::{
         medium::Loaded,
         pages::{Identity, ModePages},
         state::{Counters, FIRST_NEXUS, Files, Registers, Seat, Stand},
+        struck::Struck,
     },
-    faults::{Circumstances, CommandKind, Effect, Fault, Faults},
+    faults::{Circumstances, CommandKind, Fault, Faults, SharedWitness},
     library::{Library, Settings, bay_path, io_error, open_bay},
     tape::{Cartridge, StorageError},
 };
@@ -89,7 +91,7 @@ pub fn power_loss(dir: &Path, seed: u64) -> Result<(), StorageError> {
     for number in 0..drives {
         let path = dir.join("drives").join(format!("drive{number}.lock"));
         let lock = lock_drive(dir, number).map_err(io_error("lock", &path))?;
-        if let Some(drive) = EmulatedDrive::open(dir, number, lock)? {
+        if let Some(mut drive) = EmulatedDrive::open(dir, number, lock)? {
             drive.lose_power(seed.wrapping_add(u64::from(number)))?;
         }
     }
@@ -174,6 +176,11 @@ impl EmulatedDrive {
     /// Puts these faults in the place of all that are in force.
     pub fn set_faults(&mut self, faults: Vec<Fault>) {
         self.faults.replace(faults);
+    }
+
+    /// Has a witness asked about each command from now on.
+    pub fn watch(&mut self, witness: SharedWitness) {
+        self.faults.watch(witness);
     }
 
     /// The faults that have not run out.
@@ -344,87 +351,6 @@ impl EmulatedDrive {
         }
     }
 
-    /// Runs a command under a fault.
-    fn run_struck(&mut self, effect: Effect, cdb: &[u8], transfer: &mut Transfer<'_>) -> Struck {
-        let writes = matches!(transfer, Transfer::ToDevice(_));
-        let sense = |key: u8, asc, ascq| Sense::new(Key::from_bits(key), Code { asc, ascq });
-        match effect {
-            Effect::ReplyLostBefore => Struck::NoReply,
-            Effect::ReplyLostAfter => {
-                if let Err(check) = self.run(cdb, transfer) {
-                    tracing::debug!(?check, "an answer that never arrives");
-                }
-                Struck::NoReply
-            }
-            Effect::Refused => Struck::Refused,
-            Effect::MediumError => {
-                let code = if writes { Code::WRITE_ERROR } else { Code::UNRECOVERED_READ_ERROR };
-                let alert = if writes { 6 } else { 5 };
-                self.raise_alert(alert);
-                if !writes {
-                    self.pass_object();
-                }
-                let information = i64::try_from(room(transfer)).ok();
-                let sense = Sense { information, ..Sense::new(Key::MediumError, code) };
-                Struck::Answer(Err(sense.into()))
-            }
-            Effect::EndOfMedium => Struck::Answer(Err(self.overflow(room(transfer) as u64))),
-            Effect::RecoveredError => {
-                let sense = Sense::new(Key::RecoveredError, Code::RECOVERED_WITH_RETRIES);
-                Struck::Answer(after(self.run(cdb, transfer), sense))
-            }
-            Effect::EarlyWarning => {
-                let sense = data::warning(Code::END_OF_PARTITION_DETECTED);
-                Struck::Answer(after(self.run(cdb, transfer), sense))
-            }
-            Effect::ProgrammableEarlyWarning => {
-                let sense = data::warning(Code::PROGRAMMABLE_EARLY_WARNING_DETECTED);
-                Struck::Answer(after(self.run(cdb, transfer), sense))
-            }
-            Effect::Deferred(lost) => {
-                let sense = Sense::new(Key::MediumError, Code::WRITE_ERROR);
-                let answer = self
-                    .lose_buffered(lost)
-                    .and(Err(Check::from(Sense { deferred: true, ..sense })));
-                Struck::Answer(answer)
-            }
-            Effect::Reset(lost) => {
-                let answer = self.lose_buffered(lost);
-                (self.stand.appending, self.stand.lost) = (false, true);
-                self.stand.prevented = false;
-                self.registers.modes = ModePages::new();
-                self.show_medium();
-                let answer = answer.and(self.crypto.forget().map(|()| 0).map_err(Check::from));
-                self.registers.attention(Code::POWER_ON_OR_RESET, Some(self.nexus));
-                let code = Code::POWER_ON_OR_RESET;
-                Struck::Answer(answer.and(Err((Key::UnitAttention, code).into())))
-            }
-            Effect::FlipBit(bit) => Struck::Answer(self.run_flipped(bit, cdb, transfer)),
-            Effect::Sense(key, asc, ascq) => Struck::Answer(Err(sense(key, asc, ascq).into())),
-            Effect::SenseAfter(key, asc, ascq) => {
-                Struck::Answer(after(self.run(cdb, transfer), sense(key, asc, ascq)))
-            }
-            Effect::Alert(flag) => {
-                self.raise_alert(flag);
-                Struck::Answer(self.run(cdb, transfer))
-            }
-        }
-    }
-
-    /// Runs a command with one bit of its data flipped on their way.
-    fn run_flipped(&mut self, bit: u64, cdb: &[u8], transfer: &mut Transfer<'_>) -> Answer {
-        if let Transfer::ToDevice(data) = transfer {
-            let mut damaged = data.to_vec();
-            flip(&mut damaged, bit);
-            return self.run(cdb, &mut Transfer::ToDevice(&damaged));
-        }
-        let answer = self.run(cdb, transfer);
-        if let Transfer::FromDevice(buffer) = transfer {
-            flip(buffer, bit);
-        }
-        answer
-    }
-
     fn raise_alert(&mut self, flag: u8) {
         self.registers_changed |= self.registers.alerts.insert(flag);
     }
@@ -440,24 +366,6 @@ impl EmulatedDrive {
     }
 }
 
-/// How a command under a fault ends.
-enum Struck {
-    Answer(Answer),
-    NoReply,
-    Refused,
-}
-
-/// An answer with sense laid over it, unless it has its own.
-fn after(answer: Answer, sense: Sense) -> Answer {
-    answer.and_then(|transferred| Err(Check::after(transferred, sense)))
-}
-
-fn flip(data: &mut [u8], bit: u64) {
-    if let Some(byte) = usize::try_from(bit / 8).ok().and_then(|byte| data.get_mut(byte)) {
-        *byte ^= 0x80 >> (bit % 8);
-    }
-}
-
 impl Transport for EmulatedDrive {
     fn execute(
         &mut self,
@@ -469,16 +377,19 @@ impl Transport for EmulatedDrive {
         if room(&transfer) > usize::try_from(self.settings.max_transfer).unwrap_or(usize::MAX) {
             return Err(refused(libc::EINVAL));
         }
-        let effect = if self.faults.is_empty() {
-            None
-        } else {
-            let found = self.circumstances(cdb);
-            self.faults.strike(found).map_err(|e| TransportError::Unknown(io::Error::other(e)))?
+        let found = (!self.faults.is_empty()).then(|| self.circumstances(cdb));
+        let effect = match found {
+            None => None,
+            Some(found) => self
+                .faults
+                .strike(found)
+                .map_err(|error| TransportError::Unknown(io::Error::other(error)))?,
         };
         let struck = match effect {
             None => Struck::Answer(self.run(cdb, &mut transfer)),
             Some(effect) => self.run_struck(effect, cdb, &mut transfer),
         };
+        found.inspect(|found| self.faults.done(*found));
         self.save().map_err(|error| TransportError::Unknown(io::Error::other(error)))?;
         match struck {
             Struck::Answer(answer) => Ok(completion(answer)),

@@ -69,6 +69,9 @@ pub(crate) struct Registers {
     pub(crate) attentions: BTreeMap<u64, Vec<(u8, u8)>>,
     /// TapeAlert flags that are set.
     pub(crate) alerts: BTreeSet<u8>,
+    /// Whether the drive broke, and writes nothing more until the cartridge was unloaded.
+    #[serde(default)]
+    pub(crate) write_refused: bool,
     pub(crate) counters: Counters,
 }
 
@@ -170,6 +173,7 @@ impl Registers {
             reservations: Reservations::default(),
             attentions: BTreeMap::from([(FIRST_NEXUS, vec![(attention.asc, attention.ascq)])]),
             alerts: BTreeSet::new(),
+            write_refused: false,
             counters,
         }
     }
