@@ -55,8 +55,11 @@ where
             ring.close();
             result
         });
-        let filled = fill_all(&ring, cancel, &mut fill);
-        ring.close();
+        let filled = {
+            // Also when `fill` panics: the consumer must not wait for it.
+            let _end = End(&ring);
+            fill_all(&ring, cancel, &mut fill)
+        };
         let consumed = match consumer.join() {
             Ok(consumed) => consumed,
             Err(panic) => std::panic::resume_unwind(panic),
@@ -65,6 +68,15 @@ where
         filled.map_err(DrainError::Reader)?;
         if cancel.is_set() { Err(DrainError::Cancelled) } else { Ok(()) }
     })
+}
+
+/// Closes the ring when the producer ends, however it does.
+struct End<'a, T>(&'a Ring<T>);
+
+impl<T> Drop for End<'_, T> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 fn fill_all<T, R>(

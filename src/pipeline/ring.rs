@@ -40,6 +40,8 @@ pub(super) struct Message<T> {
 struct State<T> {
     /// Used last, taken first: it is still in the processor's cache.
     free: Vec<Slot>,
+    /// Slots that were not made yet: a short file needs few of them.
+    unmade: usize,
     filled: VecDeque<Message<T>>,
     /// Messages in `filled` that have no slot. They are not held back.
     notes: usize,
@@ -61,6 +63,7 @@ pub(super) struct Ring<T> {
     for_producer: Condvar,
     for_consumer: Condvar,
     slots: usize,
+    slot_bytes: usize,
     start_slots: usize,
     pub(super) counters: Arc<Counters>,
 }
@@ -104,6 +107,12 @@ impl Slot {
     }
 }
 
+impl<T> State<T> {
+    fn free_slots(&self) -> usize {
+        self.free.len() + self.unmade
+    }
+}
+
 impl<T> Ring<T> {
     pub(super) fn new(settings: &Settings) -> Self {
         let guard = if settings.guard.is_some() { GUARD } else { 0 };
@@ -111,7 +120,8 @@ impl<T> Ring<T> {
         let start_slots = (slots * usize::from(settings.start_percent) / 100).clamp(1, slots);
         Self {
             state: Mutex::new(State {
-                free: (0..slots).map(|_| Slot::new(settings.block_bytes + guard)).collect(),
+                free: Vec::with_capacity(slots),
+                unmade: slots,
                 filled: VecDeque::with_capacity(slots),
                 notes: 0,
                 running: false,
@@ -124,6 +134,7 @@ impl<T> Ring<T> {
             for_producer: Condvar::new(),
             for_consumer: Condvar::new(),
             slots,
+            slot_bytes: settings.block_bytes + guard,
             start_slots,
             counters: Arc::default(),
         }
@@ -145,9 +156,15 @@ impl<T> Ring<T> {
             }
             let enough = if state.full { (self.slots / REFILL_PART).max(1) } else { 1 };
             // With nothing left to take, no more slots will come free than are.
-            if state.free.len() >= enough || (state.filled.is_empty() && !state.free.is_empty()) {
+            let free = state.free_slots();
+            if free >= enough || (state.filled.is_empty() && free > 0) {
                 state.full = false;
-                return Ok(state.free.pop().expect("there is at least one"));
+                if let Some(slot) = state.free.pop() {
+                    return Ok(slot);
+                }
+                state.unmade -= 1;
+                drop(state);
+                return Ok(Slot::new(self.slot_bytes));
             }
             state.full = true;
             state.producer_waits = true;
@@ -231,7 +248,7 @@ impl<T> Ring<T> {
         let mut state = self.lock();
         state.free.push(slot);
         let enough = if state.full { (self.slots / REFILL_PART).max(1) } else { 1 };
-        if state.producer_waits && (state.free.len() >= enough || state.filled.is_empty()) {
+        if state.producer_waits && (state.free_slots() >= enough || state.filled.is_empty()) {
             self.for_producer.notify_one();
         }
     }
