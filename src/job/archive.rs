@@ -335,8 +335,9 @@ impl Archive<'_> {
     ) -> Result<(), JobError> {
         let mut afterwards =
             VerifyAndEject { job: self.job, catalog: self.catalog, desk: self.desk };
+        afterwards.clear(station, Owed::BeforeWriting)?;
         self.writer(station, store).run(supply, &mut afterwards)?;
-        afterwards.clear(station)?;
+        afterwards.clear(station, Owed::AtTheEnd)?;
         let mut writer = self.writer(station, store);
         writer.free_verified()?;
         writer.tell_unverified()
@@ -360,15 +361,15 @@ impl Archive<'_> {
         Ok(!store.sealed()?.is_empty()
             || !self.catalog.runs_to_index(None, 1)?.is_empty()
             || unclosed(self.catalog, &self.job.pool)?.is_some()
-            || self.left_in_drive()?)
+            || self.is_owed()?)
     }
 
-    /// Whether an interrupted job left a volume in the drive, unverified or to be ejected.
-    fn left_in_drive(&self) -> Result<bool, JobError> {
+    /// Whether an interrupted job left a volume unverified, or to be ejected.
+    fn is_owed(&self) -> Result<bool, JobError> {
         let only = Some(&self.settings.drives).filter(|drives| drives.len() == 1);
         let only = only.and_then(|drives| drives.keys().next());
         let Some(drive) = self.request.drive.as_ref().or(only) else { return Ok(false) };
-        Ok(left_in(drive, self.job, self.catalog)?.is_some())
+        Ok(!owed(drive, self.job, self.catalog)?.is_empty())
     }
 }
 
@@ -397,14 +398,57 @@ impl Afterwards for VerifyAndEject<'_> {
     }
 }
 
+/// When it is looked for what an interrupted job owes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owed {
+    /// Only what would make way for other cartridges is in the way.
+    BeforeWriting,
+    /// All of it.
+    AtTheEnd,
+}
+
 impl VerifyAndEject<'_> {
-    /// Ends what an interrupted job began: verifies and ejects the volume that it left in the drive.
-    fn clear(&self, station: &mut Station) -> Result<(), JobError> {
-        let Some((volume, unverified)) = left_in(&station.name, self.job, self.catalog)? else {
-            return Ok(());
-        };
+    /// Ends what an interrupted job began: verifies the volumes that it did not come to verify, and
+    /// ejects the one that it left in the drive.
+    fn clear(&self, station: &mut Station, when: Owed) -> Result<(), JobError> {
+        for (volume, unverified) in owed(&station.name, self.job, self.catalog)? {
+            let in_way = when == Owed::AtTheEnd
+                || (matches!(volume.custody, Custody::InDrive { .. })
+                    && !unverified.is_empty()
+                    && !lifecycle::takes_data(volume.status)
+                    && unclosed(self.catalog, &self.job.pool)?.is_none());
+            if in_way {
+                self.settle(station, &volume, unverified)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn settle(
+        &self,
+        station: &mut Station,
+        volume: &Volume,
+        unverified: Vec<SegmentId>,
+    ) -> Result<(), JobError> {
+        if matches!(volume.custody, Custody::InDrive { .. }) {
+            if !self.is_still_there(station, volume)? {
+                return Ok(());
+            }
+        } else {
+            verify::bring(self.catalog, station, volume, self.desk)?;
+        }
+        if self.job.verify && !unverified.is_empty() {
+            let scope = Scope::Segments(unverified);
+            verify::volume(self.catalog, station, volume.id, &scope, self.desk)?;
+        }
+        self.leave(station, volume.id)
+    }
+
+    /// Whether the volume that an interrupted job left in the drive is there; its place is noted
+    /// if not.
+    fn is_still_there(&self, station: &mut Station, volume: &Volume) -> Result<bool, JobError> {
         let barcode = volume.barcode.unwrap_or(Barcode::from(volume.volser));
-        let mut loaded = station.is_loaded().map_err(station.failed(Some(&volume)))?;
+        let mut loaded = station.is_loaded().map_err(station.failed(Some(volume)))?;
         if !loaded && station.find(barcode).map_err(RigError::from)? == Whereabouts::Here {
             loaded = station.fetch(barcode)?;
         }
@@ -416,16 +460,10 @@ impl VerifyAndEject<'_> {
                 }
             };
             self.desk.set_custody(self.catalog, volume.id, custody)?;
-            return Ok(());
+            return Ok(false);
         }
-        if station.mounted(self.catalog)?.volume.id != volume.id {
-            return Ok(());
-        }
-        if self.job.verify && !unverified.is_empty() {
-            let scope = Scope::Segments(unverified);
-            verify::volume(self.catalog, station, volume.id, &scope, self.desk)?;
-        }
-        self.leave(station, volume.id)
+        // Also when its label cannot be read any more: that is for the verification to say.
+        Ok(verify::in_drive(self.catalog, station)? == volume.id)
     }
 
     fn leave(&self, station: &mut Station, volume: VolumeId) -> Result<(), JobError> {
@@ -445,25 +483,35 @@ impl VerifyAndEject<'_> {
     }
 }
 
-/// The volume that holds data of the job's pool and is in the drive although the job ejects, or
-/// with segments that the job verifies and nobody did; and these segments.
-fn left_in(
+/// The volumes of the job's pool that are in the drive although the job ejects, or within reach
+/// with segments that the job verifies and nobody did; and these segments. The drive's comes first.
+fn owed(
     drive: &str,
     job: &JobSettings,
     catalog: &Catalog,
-) -> Result<Option<(Volume, Vec<SegmentId>)>, JobError> {
-    let here = Custody::InDrive { drive: drive.to_owned() };
+) -> Result<Vec<(Volume, Vec<SegmentId>)>, JobError> {
+    let mut owed = Vec::new();
     for volume in catalog.volumes()? {
-        if volume.pool != job.pool || volume.custody != here {
+        let here = match &volume.custody {
+            Custody::InDrive { drive: name } if name == drive => true,
+            Custody::InLibrary { .. } => false,
+            Custody::InDrive { .. }
+            | Custody::Unloaded
+            | Custody::Removed
+            | Custody::Vaulted { .. }
+            | Custody::Unknown => continue,
+        };
+        if volume.pool != job.pool {
             continue;
         }
         let holds = !catalog.copies_on(volume.id)?.is_empty();
         let unverified = unverified(catalog, volume.id)?;
-        if (job.eject && holds) || (job.verify && !unverified.is_empty()) {
-            return Ok(Some((volume, unverified)));
+        if (here && job.eject && holds) || (job.verify && !unverified.is_empty()) {
+            owed.push((!here, volume, unverified));
         }
     }
-    Ok(None)
+    owed.sort_by_key(|(elsewhere, ..)| *elsewhere);
+    Ok(owed.into_iter().map(|(_, volume, unverified)| (volume, unverified)).collect())
 }
 
 /// The segments of a volume that nobody read back yet.

@@ -288,6 +288,8 @@ impl Station {
                     | Recognised::Alien(_) => {}
                 }
                 self.put_away(catalog, desk)?;
+            } else if self.is_in_the_way(volume)? {
+                self.put_away(catalog, desk)?;
             }
             if !self.fetch(volume.barcode.unwrap_or(Barcode::from(volume.volser)))? {
                 desk.ask(&Prompt::Load {
@@ -299,6 +301,13 @@ impl Station {
             }
             asked = true;
         }
+    }
+
+    /// Whether another cartridge than this volume's was left in the drive's mouth.
+    fn is_in_the_way(&mut self, volume: &Volume) -> Result<bool, JobError> {
+        let here = self.barcode_here().map_err(RigError::from)?;
+        let own = volume.barcode.unwrap_or(Barcode::from(volume.volser));
+        Ok(here.is_some_and(|here| !here.matches(own)))
     }
 
     /// Another cartridge came than the one that was asked for.
@@ -377,7 +386,9 @@ impl Station {
     ) -> Result<Left, JobError> {
         let failed = self.failed(None);
         let barcode = self.barcode_here().map_err(RigError::from)?;
-        self.drive.unload().map_err(&failed)?;
+        if self.is_loaded().map_err(&failed)? {
+            self.drive.unload().map_err(&failed)?;
+        }
         crate::crash::point("eject.unloaded");
         let left = self.take_out(out).map_err(RigError::from)?;
         crate::crash::point("eject.out");

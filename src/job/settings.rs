@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::{
     ident::{JobName, PoolName, SourceName},
+    job::rig::SharedWitness,
     keys::KeySettings,
     unit::{ByteCount, GIB, MIB},
 };
@@ -100,6 +101,9 @@ pub enum Free {
 pub struct EmulatorSettings {
     /// The folder.
     pub dir: PathBuf,
+    /// Who sees each command, and says what goes wrong: tests alone set it.
+    #[serde(skip)]
+    pub witness: Option<SharedWitness>,
 }
 
 /// The changer.

@@ -17,11 +17,17 @@ use std::collections::BTreeSet;
 
 use crate::{
     catalog::Catalog,
-    drive::{DriveError, SpaceStop, Spaced},
+    drive::{DriveError, ReadOutcome, SpaceStop, Spaced},
     ident::SegmentId,
-    job::{Desk, JobError, monitor::Event, rig::Station, tape::Ending},
+    job::{
+        Desk, JobError,
+        monitor::Event,
+        rig::Station,
+        tape::{BLOCK_MAX, Ending},
+    },
     media::{Status, Volume},
     position::{FileNumber, ObjectNumber, Position},
+    volume::index::IndexReader,
 };
 
 /// Works on the volume that is in the drive.
@@ -117,12 +123,27 @@ impl Adoption<'_> {
                     && (intent.object == volume.end || intent.object == known_end)
                     && self.staged.contains(&intent.segment)
             });
-            if !ours {
+            if !ours && !self.begins_our_index(&volume)? {
                 return self.close(volume, "it ends in something that was not finished here");
             }
         }
         self.withdraw_intents(&volume)?;
         Ok(volume)
+    }
+
+    /// Whether what stands behind the volume's end begins an index of a session of ours that never
+    /// came to its end. The index is made anew, so that this one may be written over.
+    fn begins_our_index(&mut self, volume: &Volume) -> Result<bool, JobError> {
+        let failed = self.station.failed(Some(volume));
+        self.station.drive.locate(volume.end).map_err(&failed)?;
+        let mut block = vec![0; BLOCK_MAX];
+        let Ok(ReadOutcome::Block(bytes)) = self.station.drive.read_block(&mut block) else {
+            return Ok(false);
+        };
+        let Ok(index) = IndexReader::new(&block[..bytes]) else { return Ok(false) };
+        let (session, of) = (index.header().session, index.header().volume);
+        let known = self.catalog.session(session)?;
+        Ok(of == volume.id && known.is_some_and(|session| session.ended.is_none()))
     }
 
     /// Something that was committed is not there.

@@ -7,6 +7,7 @@ use std::{path::Path, sync::Arc};
 
 pub use station::{Left, Station, Whereabouts};
 
+pub use crate::emulator::SharedWitness;
 pub use crate::transport::sg::OpenError;
 
 use crate::{
@@ -119,7 +120,10 @@ pub fn changer(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Option<Cha
     let transport: Box<dyn Transport> = match (&*library.changer, &settings.emulator) {
         (EMULATED, Some(emulator)) => {
             let opened = emulator::changer(&emulator.dir);
-            Box::new(opened.map_err(|cause| RigError::Emulated { name: EMULATED.into(), cause })?)
+            let mut changer =
+                opened.map_err(|cause| RigError::Emulated { name: EMULATED.into(), cause })?;
+            emulator.witness.iter().for_each(|witness| changer.watch(Arc::clone(witness)));
+            Box::new(changer)
         }
         (node, _) => Box::new(Sg::open_changer(Path::new(node))?),
     };
@@ -162,7 +166,9 @@ fn drive_transport(settings: &Settings, device: &str) -> Result<Box<dyn Transpor
             what: format!("{device} is not a drive of the emulated library"),
         })?;
         let opened = emulator::drive(&emulator.dir, number);
-        let drive = opened.map_err(|cause| RigError::Emulated { name: device.into(), cause })?;
+        let mut drive =
+            opened.map_err(|cause| RigError::Emulated { name: device.into(), cause })?;
+        emulator.witness.iter().for_each(|witness| drive.watch(Arc::clone(witness)));
         return Ok(Box::new(drive));
     }
     Ok(Box::new(Sg::open_tape(Path::new(device))?))

@@ -86,6 +86,16 @@ impl Station {
         Ok(self.drive.state()? != MediumState::Empty)
     }
 
+    /// Whether an unloaded cartridge blocks the drive's mouth, as the library sees it: a job was
+    /// interrupted between unloading and moving it.
+    ///
+    /// # Errors
+    ///
+    /// When the changer fails.
+    pub(in crate::job) fn is_blocked(&mut self) -> Result<bool, ChangerError> {
+        Ok(self.place_here()?.is_some_and(|place| place.full))
+    }
+
     /// What the library holds now.
     ///
     /// # Errors

@@ -8,13 +8,14 @@ use std::{
 use crate::{
     catalog::{Commit, CopyState},
     drive::{DriveError, Filemark},
-    ident::RunId,
+    ident::{RunId, VolumeId},
     job::{
         JobError,
         monitor::Event,
         write::{Write, session::Session},
     },
     media::{IndexPlace, Status},
+    position::FileNumber,
     volume::index::{
         Finished, Header, IndexWriter, Previous, RunHeader, RunWriter, SegmentRow, SegmentState,
     },
@@ -40,15 +41,15 @@ impl Write<'_> {
         let block = usize::try_from(finished.trailer.block_size).expect("a block fits memory");
         match self.send(&mut file, finished.trailer.blocks, block)? {
             Ok(()) => {}
-            Err(error) => return self.refused(session, &error),
+            // Whatever else went wrong, another try may do.
+            Err(error @ DriveError::EndOfMedium(_)) => return self.refused(session, &error),
+            Err(error) => return Err(failed(error)),
         }
         crate::crash::point("index.written");
-        let position = match self.station.drive.flush() {
-            Ok(position) => position,
-            Err(error) => return self.refused(session, &error),
-        };
+        let position = self.station.drive.flush().map_err(&failed)?;
         let end = session.object.after(finished.trailer.blocks + 1);
-        assert_eq!(position.object, end, "drive and session agree on the object");
+        let file_after = FileNumber(session.file.0 + 1);
+        self.station.agree(position, (end, file_after), &session.volume)?;
         crate::crash::point("index.flushed");
         let place = IndexPlace {
             object: session.object,
@@ -66,7 +67,8 @@ impl Write<'_> {
             at: self.desk.clock.now(),
         })?;
         self.catalog.record_indexed_runs(session.volume.id, runs)?;
-        self.end_sessions(session, Some(place))?;
+        self.end_sessions(session.volume.id, Some(place))?;
+        self.withdraw_intents(session.volume.id)?;
         crate::crash::point("index.committed");
         session.object = position.object;
         session.file = position.file;
@@ -82,18 +84,6 @@ impl Write<'_> {
         )?;
         for segment in self.store.manifests()? {
             self.release_if_indexed(segment)?;
-        }
-        Ok(())
-    }
-
-    /// Ends the session, and those before it on the volume that were interrupted.
-    fn end_sessions(&self, session: &Session, index: Option<IndexPlace>) -> Result<(), JobError> {
-        for mut record in self.catalog.sessions(session.volume.id)? {
-            if record.ended.is_none() {
-                record.ended = Some(self.desk.clock.now());
-                record.index = index;
-                self.catalog.put_session(&record)?;
-            }
         }
         Ok(())
     }
@@ -117,6 +107,16 @@ impl Write<'_> {
         Ok(self.station.drive.write_filemark(Filemark::Synchronous).map(|_| ()))
     }
 
+    /// What was intended for a volume and is not committed: the index stands in its place.
+    fn withdraw_intents(&self, volume: VolumeId) -> Result<(), JobError> {
+        for intent in self.catalog.intents()? {
+            if intent.volume == volume {
+                self.catalog.withdraw(intent.id)?;
+            }
+        }
+        Ok(())
+    }
+
     fn refused(&mut self, session: &mut Session, error: &DriveError) -> Result<(), JobError> {
         self.desk.ledger.note(1);
         self.desk.tell(&Event::VolumeFinding {
@@ -131,7 +131,8 @@ impl Write<'_> {
                 volume.status = Status::Full;
             },
         )?;
-        self.end_sessions(session, None)
+        self.end_sessions(session.volume.id, None)?;
+        self.withdraw_intents(session.volume.id)
     }
 
     fn build_index(

@@ -10,6 +10,7 @@ mod reconcile;
 mod room;
 mod segment;
 mod session;
+mod trouble;
 mod volume;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -27,6 +28,7 @@ use crate::{
         write::{
             next::{Next, Pending, Situation, next},
             session::Session,
+            trouble::Troubles,
         },
     },
     staging::{Sealed, Store},
@@ -129,6 +131,7 @@ impl Write<'_> {
     ) -> Result<(), JobError> {
         self.reconcile()?;
         let mut session: Option<Session> = None;
+        let mut troubles = Troubles::default();
         let mut stuck = 0;
         loop {
             match self.step(&mut session, supply, afterwards) {
@@ -136,12 +139,16 @@ impl Write<'_> {
                 Ok(Step::Stuck) if stuck < STUCK_WAITS => stuck += 1,
                 Ok(Step::Stuck) => return Err(self.store.full(self.staging.budget.0)?.into()),
                 Ok(Step::Last) => return Ok(()),
-                Err(error) => {
+                Err(JobError::Stopped) => {
                     // What landed until now is worth a commit and an index.
-                    if let (JobError::Stopped, Some(session)) = (&error, session.take()) {
+                    if let Some(session) = session.take() {
                         self.close(session, afterwards)?;
                     }
-                    return Err(error);
+                    return Err(JobError::Stopped);
+                }
+                Err(error) => {
+                    session = None;
+                    self.get_over(error, &mut troubles)?;
                 }
             }
         }

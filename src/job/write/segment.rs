@@ -2,21 +2,18 @@
 
 use crate::{
     catalog::CopyRecord,
-    drive::{DriveError, Filemark, GUARD, ReadOutcome, Written},
+    drive::{DriveError, Fault, Filemark, GUARD, ReadOutcome, Written},
     job::{
         JobError,
-        monitor::{Counters, Event},
+        monitor::Counters,
         rig::Station,
         write::{Write, session::Session},
     },
     media::Volume,
     pipeline::{FeedError, Flow, SegmentFile},
-    position::ObjectNumber,
+    position::{FileNumber, ObjectNumber, Position},
     staging::{Sealed, StagingError},
 };
-
-/// How often a segment is begun on one volume.
-const ATTEMPTS: u32 = 2;
 
 /// How writing a segment ended.
 #[derive(Debug)]
@@ -30,22 +27,25 @@ pub(super) enum Outcome {
     },
 }
 
-/// How one attempt ended.
+/// How an attempt ended that did not fail.
 enum Attempt {
     /// All of it was accepted.
     Written {
         /// Whether early warning has passed.
         last: bool,
     },
-    /// Early warning came before the end of the segment.
+    /// The tape ended before the segment did.
     NoRoom,
-    /// The drive failed; the segment has to be begun again.
-    Failed(DriveError),
 }
 
 impl Write<'_> {
-    /// Writes a segment and its filemark. A segment that cannot be finished here is void: the tape
-    /// goes back before its first block then, for the index.
+    /// Writes a segment and its filemark. When the tape ends within it, it is void: the tape goes
+    /// back before its first block, for the index.
+    ///
+    /// # Errors
+    ///
+    /// When the drive fails. What landed since the last commit is then for the tape to say; the
+    /// intent stays, so that an unfinished segment is known for ours.
     pub(super) fn write_segment(
         &mut self,
         session: &mut Session,
@@ -53,45 +53,32 @@ impl Write<'_> {
     ) -> Result<Outcome, JobError> {
         let record =
             CopyRecord { segment: sealed.segment, object: session.object, file: session.file };
-        for _ in 0..ATTEMPTS {
-            let failed = self.station.failed(Some(&session.volume));
-            if self.station.drive.position().map_err(&failed)?.object != session.object {
-                self.station.stand_behind_filemark(session.object, &session.volume)?;
+        let failed = self.station.failed(Some(&session.volume));
+        if self.station.drive.position().map_err(&failed)?.object != session.object {
+            self.station.stand_behind_filemark(session.object, &session.volume)?;
+        }
+        self.catalog.intend(session.volume.id, record)?;
+        crate::crash::point("write.intended");
+        match self.attempt(session, sealed)? {
+            Attempt::Written { last } => {
+                session.object = session.object.after(sealed.blocks + 1);
+                session.file.0 += 1;
+                session.group.push(record);
+                session.group_bytes += sealed.bytes;
+                session.room.written_since += sealed.bytes;
+                session.room.manifests += sealed.manifest_bytes;
+                crate::crash::point("write.written");
+                if last {
+                    return Ok(Outcome::Closing { why: "early warning".into() });
+                }
+                self.commit_if_due(session)?;
+                Ok(Outcome::Written)
             }
-            let intent = self.catalog.intend(session.volume.id, record)?;
-            crate::crash::point("write.intended");
-            match self.attempt(session, sealed)? {
-                Attempt::Written { last } => {
-                    session.object = session.object.after(sealed.blocks + 1);
-                    session.file.0 += 1;
-                    session.group.push(record);
-                    session.group_bytes += sealed.bytes;
-                    session.room.written_since += sealed.bytes;
-                    session.room.manifests += sealed.manifest_bytes;
-                    crate::crash::point("write.written");
-                    if last {
-                        return Ok(Outcome::Closing { why: "early warning".into() });
-                    }
-                    self.commit_if_due(session)?;
-                    return Ok(Outcome::Written);
-                }
-                Attempt::NoRoom => {
-                    self.catalog.withdraw(intent)?;
-                    let why = "early warning came within a segment".into();
-                    return Ok(Outcome::Closing { why });
-                }
-                Attempt::Failed(error) => {
-                    self.catalog.withdraw(intent)?;
-                    self.desk.ledger.note(1);
-                    self.desk.tell(&Event::VolumeFinding {
-                        volser: session.volume.volser,
-                        what: format!("segment {} could not be written: {error}", sealed.segment),
-                    });
-                    self.recover(session, error)?;
-                }
+            Attempt::NoRoom => {
+                self.station.stand_behind_filemark(session.object, &session.volume)?;
+                Ok(Outcome::Closing { why: "the tape ends within a segment".into() })
             }
         }
-        Ok(Outcome::Closing { why: format!("a segment could not be written {ATTEMPTS} times") })
     }
 
     fn attempt(&mut self, session: &mut Session, sealed: &Sealed) -> Result<Attempt, JobError> {
@@ -100,10 +87,11 @@ impl Write<'_> {
             block_bytes: usize::try_from(sealed.block_size).expect("a block fits memory"),
             blocks: sealed.blocks,
         });
+        let failed = self.station.failed(Some(&session.volume));
         let drive = &mut self.station.drive;
         if let Err(error) = drive.hold_safeguards() {
             session.feed.clear();
-            return Ok(Attempt::Failed(error));
+            return Err(failed(error));
         }
         let guard = if drive.guard().is_some() { GUARD } else { 0 };
         let (desk, mut left) = (self.desk, sealed.blocks);
@@ -125,10 +113,10 @@ impl Write<'_> {
                     Ok(Attempt::Written { last: last || written == Written::EarlyWarning })
                 }
                 Err(DriveError::EndOfMedium(_)) => Ok(Attempt::NoRoom),
-                Err(error) => Ok(Attempt::Failed(error)),
+                Err(error) => Err(failed(error)),
             },
             Err(FeedError::Writer(DriveError::EndOfMedium(_))) => Ok(Attempt::NoRoom),
-            Err(FeedError::Writer(error)) => Ok(Attempt::Failed(error)),
+            Err(FeedError::Writer(error)) => Err(failed(error)),
             Err(FeedError::Cancelled) => {
                 self.station.stand_behind_filemark(session.object, &session.volume)?;
                 Err(JobError::Stopped)
@@ -158,35 +146,35 @@ impl Write<'_> {
             what: "it is not as it was sealed".into(),
         }))
     }
-
-    /// After a write error: what is on the medium since the last flush is not known. The cartridge
-    /// is identified again, and the tape goes back before the segment, if all before it is there.
-    fn recover(&mut self, session: &Session, error: DriveError) -> Result<(), JobError> {
-        let failed = self.station.failed(Some(&session.volume));
-        match error {
-            DriveError::Medium(_) | DriveError::Damaged(_) | DriveError::Deferred(_) => {}
-            DriveError::PositionLost(_) | DriveError::Unknown { .. } => {
-                self.station.drive.recover().map_err(&failed)?;
-            }
-            DriveError::EndOfMedium(_)
-            | DriveError::EndOfDataMissing(_)
-            | DriveError::Mismatch { .. }
-            | DriveError::NotReady(_)
-            | DriveError::NoMedium(_)
-            | DriveError::Unusable(_)
-            | DriveError::WriteProtected(_)
-            | DriveError::Busy(_)
-            | DriveError::Refused { .. }
-            | DriveError::Unsupported(_)
-            | DriveError::Hardware(_)
-            | DriveError::WrongDevice { .. } => return Err(failed(error)),
-        }
-        self.identify_again(session)?;
-        self.station.stand_behind_filemark(session.object, &session.volume)
-    }
 }
 
 impl Station {
+    /// Holds where the drive says that it is, after a flush, against where the session is.
+    ///
+    /// # Errors
+    ///
+    /// [`DriveError::Mismatch`] when they differ: nothing was committed then.
+    pub(in crate::job) fn agree(
+        &self,
+        found: Position,
+        (object, file): (ObjectNumber, FileNumber),
+        volume: &Volume,
+    ) -> Result<(), JobError> {
+        if found.object == object && found.file == file {
+            return Ok(());
+        }
+        let fault = Fault {
+            drive: self.name.clone(),
+            operation: "READ POSITION",
+            object: Some(object),
+            sense: None,
+            detail: (found.file != file).then_some("it counts other tape files than were written"),
+        };
+        let fault = Box::new(fault);
+        let (expected, found) = (object, found.object);
+        Err(self.failed(Some(volume))(DriveError::Mismatch { expected, found, fault }))
+    }
+
     /// Moves the tape before `object`, and makes sure that a filemark comes right before it.
     pub(in crate::job) fn stand_behind_filemark(
         &mut self,

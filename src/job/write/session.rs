@@ -2,7 +2,7 @@
 
 use crate::{
     catalog::{Commit, CopyRecord},
-    ident::{SegmentId, SessionId},
+    ident::{SegmentId, SessionId, VolumeId},
     job::{
         JobError,
         monitor::{Counters, Event},
@@ -11,7 +11,7 @@ use crate::{
             room::{Room, commit_is_due},
         },
     },
-    media::{Status, Volume},
+    media::{IndexPlace, Status, Volume},
     pipeline::Feed,
     position::{FileNumber, ObjectNumber},
     staging::Sealed,
@@ -74,8 +74,7 @@ impl Write<'_> {
         let failed = self.station.failed(Some(&session.volume));
         crate::crash::point("write.before-flush");
         let position = self.station.drive.flush().map_err(&failed)?;
-        assert_eq!(position.object, session.object, "drive and session agree on the object");
-        assert_eq!(position.file, session.file, "drive and session agree on the tape file");
+        self.station.agree(position, (session.object, session.file), &session.volume)?;
         crate::crash::point("write.flushed");
         self.catalog.commit(&Commit {
             volume: session.volume.id,
@@ -146,6 +145,22 @@ impl Write<'_> {
         let Session { volume, segments, .. } = session;
         afterwards.closed(self.station, volume.id, &segments)?;
         self.free_verified()
+    }
+
+    /// Ends the sessions of a volume: with the index that the last of them wrote, or without.
+    pub(super) fn end_sessions(
+        &self,
+        volume: VolumeId,
+        index: Option<IndexPlace>,
+    ) -> Result<(), JobError> {
+        for mut record in self.catalog.sessions(volume)? {
+            if record.ended.is_none() {
+                record.ended = Some(self.desk.clock.now());
+                record.index = index;
+                self.catalog.put_session(&record)?;
+            }
+        }
+        Ok(())
     }
 
     /// A cartridge on which not even one segment fits.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     catalog, causes,
-    drive::Preparation,
+    drive::{DriveError, Filemark, Preparation, ReadOutcome, SpaceStop},
     ident::{Barcode, SegmentId, SessionId},
     job::{
         JobError,
@@ -58,6 +58,7 @@ impl Write<'_> {
         let preparation = Preparation { block_size, early_warning: ByteCount(room.reserve(0)) };
         self.station.drive.prepare(&preparation).map_err(&failed)?;
         self.station.stand_behind_filemark(volume.end, &volume)?;
+        self.clear_behind(&volume)?;
         let remaining = self.station.drive.remaining().map_err(&failed)?.remaining.0;
         let settings = pipeline::Settings {
             block_bytes: usize::try_from(block_size).expect("a block fits memory"),
@@ -91,6 +92,24 @@ impl Write<'_> {
         Ok(session)
     }
 
+    /// What an interrupted session left behind the end, and nobody adopted, would count against the
+    /// room that is left: the tape ends here from now on.
+    fn clear_behind(&mut self, volume: &Volume) -> Result<(), JobError> {
+        let failed = self.station.failed(Some(volume));
+        let mut block = vec![0; 4096];
+        match self.station.drive.read_block(&mut block) {
+            Ok(ReadOutcome::EndOfData) => return Ok(()),
+            Ok(ReadOutcome::Block(_) | ReadOutcome::LongBlock { .. } | ReadOutcome::Filemark)
+            | Err(DriveError::Medium(_) | DriveError::EndOfDataMissing(_)) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        self.station.stand_behind_filemark(volume.end, volume)?;
+        if !volume.worm {
+            self.station.drive.erase_here().map_err(failed)?;
+        }
+        Ok(())
+    }
+
     /// Brings a volume into the drive that may be written and has none of `wanted`: the one that is
     /// there, one of the library, or one that the operator brings.
     fn mount_writable(&mut self, copy: u32, wanted: &[SegmentId]) -> Result<Mounted, JobError> {
@@ -107,6 +126,8 @@ impl Write<'_> {
                     }
                 }
                 tried.extend(barcode);
+                self.station.put_away(self.catalog, self.desk)?;
+            } else if self.station.is_blocked().map_err(RigError::from)? {
                 self.station.put_away(self.catalog, self.desk)?;
             }
             if let Some(mounted) = self.mount_from_library(wanted, &mut tried, &mut objection)? {
@@ -220,6 +241,9 @@ impl Write<'_> {
                 if let Some(error) = self.locked(&label)? {
                     return Ok(Err(error));
                 }
+                if label.pool == *self.pool && !medium.write_protected {
+                    self.finish_label()?;
+                }
                 self.adopt(|adoption| adoption.volume(*label, digest, *medium))?
             }
             Recognised::Blank(medium, barcode) => {
@@ -236,6 +260,9 @@ impl Write<'_> {
                     Ok(mounted) => mounted,
                     // Another cartridge may do.
                     Err(error @ JobError::Cartridge { .. }) => return Ok(Err(error)),
+                    Err(JobError::Drive { cause, .. }) if is_of_medium(&cause) => {
+                        return Ok(Err(unlabelable(barcode, cause)));
+                    }
                     Err(error) => return Err(error),
                 }
             }
@@ -283,6 +310,19 @@ impl Write<'_> {
         }
     }
 
+    /// A label that was interrupted before its filemark has nothing behind it: the filemark is
+    /// written now.
+    fn finish_label(&mut self) -> Result<(), JobError> {
+        let failed = self.station.failed(None);
+        let drive = &mut self.station.drive;
+        drive.rewind().map_err(&failed)?;
+        if drive.space_filemarks(1).map_err(&failed)?.stop == SpaceStop::EndOfData {
+            drive.write_filemark(Filemark::Synchronous).map_err(&failed)?;
+            drive.flush().map_err(&failed)?;
+        }
+        Ok(())
+    }
+
     fn adopt<T>(
         &mut self,
         work: impl FnOnce(&mut Adoption<'_>) -> Result<T, JobError>,
@@ -305,26 +345,26 @@ impl Write<'_> {
             cause: None,
         }
     }
+}
 
-    /// Makes sure that the cartridge in the drive is still the session's.
-    pub(super) fn identify_again(&mut self, session: &Session) -> Result<(), JobError> {
-        let loaded = self.station.identify()?;
-        let emulated = self.station.drive.identity().emulated;
-        match recognise(self.catalog, &self.station.name, emulated, loaded)? {
-            Recognised::Known(mounted) if mounted.volume.id == session.volume.id => {
-                self.station.open_up(&mounted.label)
-            }
-            Recognised::Alien(error) => Err(*error),
-            Recognised::Known(_) | Recognised::Unknown(..) | Recognised::Blank(..) => {
-                Err(JobError::Cartridge {
-                    cartridge: session.volume.volser.to_string(),
-                    what: format!("it is not in {} any more", self.station.name),
-                    advice: "nobody may change cartridges during a job; run the same command again"
-                        .into(),
-                    cause: None,
-                })
-            }
-        }
+/// Whether another cartridge may do better.
+fn is_of_medium(cause: &DriveError) -> bool {
+    matches!(
+        cause,
+        DriveError::EndOfMedium(_)
+            | DriveError::Medium(_)
+            | DriveError::Deferred(_)
+            | DriveError::WriteProtected(_)
+            | DriveError::Unusable(_)
+    )
+}
+
+fn unlabelable(barcode: Barcode, cause: DriveError) -> JobError {
+    JobError::Cartridge {
+        cartridge: barcode.to_string(),
+        what: "it cannot be labelled".into(),
+        advice: "clean the drive; use another cartridge".into(),
+        cause: Some(Box::new(cause)),
     }
 }
 
