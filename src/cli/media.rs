@@ -13,6 +13,7 @@ use crate::{
     ident::Volser,
     job::{
         JobError, archive,
+        monitor::Event,
         rig::{self, Station},
         stock,
         verify::{self, Scope},
@@ -190,13 +191,24 @@ pub(super) fn verify(bench: &Bench, verify: &args::Verify) -> Result<Exit, Failu
             let id = verify::in_drive(&catalog, station)?;
             verify::volume(&catalog, station, id, &scope, desk)?;
         }
+        let mut obstacle = None;
         for volume in &volumes {
             desk.go_on()?;
-            verify::bring(&catalog, station, volume, desk)?;
+            match verify::bring(&catalog, station, volume, desk) {
+                Ok(()) => {}
+                // One that cannot be had keeps nobody from reading the others.
+                Err(error @ (JobError::Operator { .. } | JobError::Cartridge { .. })) => {
+                    let what = format!("it cannot be read now: {error}");
+                    desk.tell(&Event::VolumeFinding { volser: volume.volser, what });
+                    obstacle.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             verify::volume(&catalog, station, volume.id, &scope, desk)?;
             station.put_away(&catalog, desk)?;
         }
-        Ok(())
+        obstacle.map_or(Ok(()), Err)
     })?;
     Ok(exit_of(desk.ledger.tally()))
 }

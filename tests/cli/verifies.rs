@@ -134,6 +134,22 @@ fn a_part_of_an_item_is_named_and_the_rest_is_good() {
     assert!(fs::read(home.path("back/files/large")).unwrap() == large);
 }
 
+#[test]
+fn a_cartridge_that_nobody_brings_keeps_no_other_from_being_read() {
+    let home = Home::new(&Plan { copies: 2, ..Plan::default() });
+    home.fill(2, 700_000);
+    home.archive();
+    let library = home.emulator();
+    let elements = library.elements().unwrap();
+    let mail = elements.iter().find(|one| one.kind == emulator::ElementKind::MailSlot).unwrap();
+    let taken = library.take(mail.address).unwrap().volser().to_string();
+    let other = home.volumes().into_iter().find(|volser| *volser != taken).unwrap();
+    let done = home.run(&["--json", "verify", &taken, &other]).exits(3);
+    assert_eq!(done.events("verified")[0]["volser"], *other);
+    assert_eq!(done.events("volume-finding")[0]["volser"], *taken);
+    home.run(&["verify", &taken, &other]).complains(3, &[&taken, "0 findings"]);
+}
+
 /// A home whose library has two drives.
 fn two_drives() -> Home {
     let home = Home::new(&Plan::default());
