@@ -363,7 +363,7 @@ fn check_names_the_permission_that_is_missing() {
     let secret = Setup::default().secret;
     let check = |code: i32, words: &[&str]| {
         let done = run(&home, &secret, &["check"]).exits(code);
-        let line = done.out.split("source files").nth(1).unwrap();
+        let (_, line) = done.out.split_once("source files").unwrap();
         for word in words {
             assert!(line.contains(word), "no {word:?} in:\n{}", done.out);
         }
