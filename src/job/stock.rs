@@ -100,7 +100,8 @@ pub fn bring(
     if here.is_some_and(|here| here.matches(barcode)) {
         return Ok(());
     }
-    if station.is_loaded().map_err(station.failed(None))? {
+    let is_loaded = station.is_loaded().map_err(station.failed(None))?;
+    if is_loaded || station.is_blocked().map_err(RigError::from)? {
         station.put_away(catalog, desk)?;
     }
     if station.fetch(barcode)? {

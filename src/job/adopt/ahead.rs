@@ -102,6 +102,9 @@ impl Adoption<'_> {
         let is_loaded = self.station.is_loaded().map_err(self.station.failed(None))?;
         if is_loaded {
             self.look()?;
+        } else if self.station.is_blocked().map_err(RigError::from)? {
+            // Back in its slot it is one of those that are looked at below.
+            self.station.put_away(self.catalog, self.desk)?;
         }
         let mut barcodes = self.station.barcodes_in_slots().map_err(RigError::from)?;
         barcodes.retain(|barcode| !barcode.is_cleaning());
