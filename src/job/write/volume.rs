@@ -242,7 +242,12 @@ impl Write<'_> {
                     return Ok(Err(error));
                 }
                 if label.pool == *self.pool && !medium.write_protected {
-                    self.finish_label()?;
+                    match self.finish_label() {
+                        Err(JobError::Drive { cause, .. }) if is_of_medium(&cause) => {
+                            return Ok(Err(unlabelable(Barcode::from(label.volser), cause)));
+                        }
+                        finished => finished?,
+                    }
                 }
                 self.adopt(|adoption| adoption.volume(*label, digest, *medium))?
             }
