@@ -6,6 +6,7 @@
 //! | swapped barcode | 4 | `swapped_barcodes` |
 //! | write-protected | 4 | `a_write_protected_cartridge` |
 //! | foreign data | 4 | `foreign_data` |
+//! | foreign data behind a session that was interrupted | 1 | `foreign_data_behind_an_interrupted_session` |
 //! | unreadable label | 4 | `an_unreadable_label` |
 //! | no medium | 3, or 4 in a library | `no_medium` |
 //! | busy drive | 5 | `a_busy_drive` |
@@ -111,6 +112,23 @@ fn foreign_data() {
         ["T00001", "its data are not a volume of tapevault's", "→ it holds data of another"];
     home.run(&ARCHIVE).complains(4, &words);
     assert_eq!(fs::read(home.emulator().tape(code("T00001L8"))).unwrap(), tape, "untouched");
+}
+
+#[test]
+fn foreign_data_behind_an_interrupted_session() {
+    let home = filled(&Plan { cartridges: &["T00001L8", "T00002L8"], ..ONE });
+    assert_eq!(home.run_with(("TAPEVAULT_CRASH_AT", "write.committed"), &ARCHIVE).code, None);
+    let path = home.emulator().tape(code("T00001L8"));
+    let mut tape = fs::read(&path).unwrap();
+    let block = [7; 10_240];
+    let length = u32::try_from(block.len()).unwrap().to_le_bytes();
+    tape.extend([&length[..], &block, &length, &[0; 4]].concat());
+    fs::write(&path, &tape).unwrap();
+    // All is on tape; what is missing is the index, which goes on the other cartridge.
+    home.run(&ARCHIVE).complains(1, &["T00001", "is not tapevault's", "it gets no index"]);
+    assert_eq!(fs::read(&path).unwrap(), tape, "untouched");
+    let to = home.path("back");
+    home.run(&["restore", "--to", to.to_str().unwrap()]).exits(0);
 }
 
 #[test]

@@ -195,9 +195,7 @@ impl Write<'_> {
                 *session = Some(self.open(copy, &wanted)?);
             }
             Next::Done => {
-                if let Some(volume) = unclosed(self.catalog, self.pool)? {
-                    let current = self.reopen(&volume)?;
-                    self.close(current, afterwards)?;
+                if self.close_interrupted(afterwards)? {
                     return Ok(Step::Done);
                 }
                 // Runs without new bytes (something was deleted) are worth an index, too.
@@ -235,13 +233,20 @@ impl Write<'_> {
         supply: &dyn Supply,
         afterwards: &mut dyn Afterwards,
     ) -> Result<Step, JobError> {
-        if let Some(volume) = unclosed(self.catalog, self.pool)? {
-            let current = self.reopen(&volume)?;
-            self.close(current, afterwards)?;
+        if self.close_interrupted(afterwards)? {
             return Ok(Step::Done);
         }
         supply.wait(WAIT);
         Ok(Step::Stuck)
+    }
+
+    /// Closes a session that was interrupted. `false` when there is none.
+    fn close_interrupted(&mut self, afterwards: &mut dyn Afterwards) -> Result<bool, JobError> {
+        let Some(volume) = unclosed(self.catalog, self.pool)? else { return Ok(false) };
+        if let Some(session) = self.reopen(&volume)? {
+            self.close(session, afterwards)?;
+        }
+        Ok(true)
     }
 
     /// Writes one segment, if it fits, and closes the session if nothing more does.

@@ -33,15 +33,20 @@ pub(super) fn unindexed(catalog: &Catalog, volume: VolumeId) -> Result<Vec<Segme
 /// When the catalog cannot be read.
 pub fn unclosed(catalog: &Catalog, pool: &PoolName) -> Result<Option<Volume>, JobError> {
     for volume in catalog.volumes()? {
-        let writable = match volume.status {
-            Status::Scratch | Status::Appendable | Status::Full => volume.pool == *pool,
-            Status::Suspect | Status::Retired | Status::Destroyed => false,
-        };
+        let writable = volume.pool == *pool && takes_index(&volume);
         if writable && !unindexed(catalog, volume.id)?.is_empty() {
             return Ok(Some(volume));
         }
     }
     Ok(None)
+}
+
+/// Whether the index of a session may be written on its volume.
+pub(super) fn takes_index(volume: &Volume) -> bool {
+    match volume.status {
+        Status::Scratch | Status::Appendable | Status::Full => true,
+        Status::Suspect | Status::Retired | Status::Destroyed => false,
+    }
 }
 
 impl Write<'_> {

@@ -9,11 +9,17 @@ use crate::{
     job::{
         JobError,
         adopt::Adoption,
-        monitor::Prompt,
+        monitor::{Event, Prompt},
         mount::{Mounted, Recognised, recognise},
         rig::RigError,
         settings::PoolEncryption,
-        write::{Write, label::Labelling, reconcile::unindexed, room::Room, session::Session},
+        write::{
+            Write,
+            label::Labelling,
+            reconcile::{takes_index, unindexed},
+            room::Room,
+            session::Session,
+        },
     },
     media::{Status, Volume, lifecycle},
     pipeline::{self, Feed},
@@ -36,11 +42,22 @@ impl Write<'_> {
         self.begin(copy, mounted.volume)
     }
 
-    /// Begins a session on a volume that an interrupted one left without an index.
-    pub(super) fn reopen(&mut self, volume: &Volume) -> Result<Session, JobError> {
+    /// Begins a session on a volume that an interrupted one left without an index. `None` when what
+    /// is on it now forbids to write there: whatever that is, it is not ours to destroy.
+    pub(super) fn reopen(&mut self, volume: &Volume) -> Result<Option<Session>, JobError> {
         let mounted = self.station.mount(self.catalog, volume, self.desk)?;
         let volume = self.adopt(|adoption| adoption.settle_end(mounted.volume))?;
-        self.begin(1, volume)
+        if !takes_index(&volume) {
+            self.desk.ledger.note(1);
+            self.desk.tell(&Event::VolumeFinding {
+                volser: volume.volser,
+                what: "what stands behind its last segment is not tapevault's, or something is \
+                       missing: it gets no index, and is read without one"
+                    .into(),
+            });
+            return Ok(None);
+        }
+        self.begin(1, volume).map(Some)
     }
 
     /// Begins a session on the volume in the drive. What earlier sessions left without an index
