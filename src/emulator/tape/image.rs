@@ -374,9 +374,11 @@ mod tests {
                 image.save_index().unwrap();
                 *image = Image::open(path).unwrap();
             }
-            // A process killed within a write leaves a torn record, and an index that is stale.
+            // A process killed within a write leaves a torn record, and an index that is stale. The
+            // write began where the tape ends, and not behind what another one left torn.
             Act::Kill => {
                 let mut bytes = fs::read(path).unwrap();
+                bytes.truncate(usize::try_from(image.index().end()).unwrap());
                 bytes.extend([9, 0, 0, 0, 1, 2]);
                 fs::write(path, bytes).unwrap();
                 *image = Image::open(path).unwrap();
