@@ -8,9 +8,9 @@ use crate::{
     ident::{Barcode, PoolName, Volser},
     job::{
         Desk, JobError,
-        adopt::Adoption,
+        adopt::{Adoption, Taken},
         monitor::{Event, Prompt},
-        mount::{Content, Mounted, Recognised, recognise},
+        mount::{Content, Recognised, recognise},
         rig::{RigError, Station},
         settings::Settings,
         write::Labelling,
@@ -242,32 +242,21 @@ pub fn rebuild(
 
 /// Takes the cartridge in the drive into the catalog. `false` when it is no volume.
 fn adopt(catalog: &Catalog, station: &mut Station, desk: &Desk) -> Result<bool, JobError> {
-    let loaded = station.identify()?;
-    let emulated = station.drive.identity().emulated;
-    let recognised = recognise(catalog, &station.name, emulated, loaded)?;
-    match &recognised {
-        Recognised::Known(mounted) => station.open_up(&mounted.label)?,
-        Recognised::Unknown(label, ..) => station.open_up(label)?,
-        Recognised::Blank(..) | Recognised::Alien(_) => {}
-    }
-    let mut adoption = Adoption { catalog, station, desk, staged: BTreeSet::new() };
-    let volume = match recognised {
-        Recognised::Known(mounted) => adoption.settle_end(mounted.volume)?,
-        Recognised::Unknown(label, digest, medium) => {
-            let Mounted { volume, .. } = adoption.volume(*label, digest, *medium)?;
-            volume
+    let taken = Adoption { catalog, station, desk, staged: BTreeSet::new() }.take_here()?;
+    match taken {
+        Taken::Volume(volume) => {
+            desk.tell(&Event::Mounted { volser: volume.volser, drive: &station.name });
+            Ok(true)
         }
-        Recognised::Blank(_, barcode) => {
+        Taken::Blank(barcode) => {
             let name = barcode.map_or_else(|| station.name.clone(), |code| code.to_string());
             desk.notice(format!("{name} is blank"));
-            return Ok(false);
+            Ok(false)
         }
-        Recognised::Alien(error) => {
+        Taken::Alien(error) => {
             desk.ledger.note(1);
             desk.notice(format!("left alone: {error}"));
-            return Ok(false);
+            Ok(false)
         }
-    };
-    desk.tell(&Event::Mounted { volser: volume.volser, drive: &station.name });
-    Ok(true)
+    }
 }

@@ -110,8 +110,8 @@ fn an_intent_stands_until_it_is_committed_or_withdrawn() {
     assert_eq!((intents[1].volume, intents[1].object), (made.id, ObjectNumber(19)));
     committed(&catalog, &made, &[&segments[0]]);
     assert_eq!(catalog.intents().unwrap().len(), 1);
-    catalog.withdraw(second).unwrap();
-    catalog.withdraw(second).unwrap();
+    catalog.withdraw(made.id).unwrap();
+    catalog.withdraw(made.id).unwrap();
     assert_eq!(catalog.intents().unwrap(), []);
     let unknown = CopyRecord { segment: SegmentId::new(), ..record(0, 2) };
     assert!(matches!(catalog.intend(made.id, unknown), Err(CatalogError::Unknown { .. })));

@@ -174,15 +174,18 @@ impl Catalog {
         })
     }
 
-    /// Takes an intent back: the tape was asked, and nothing of it is there. Withdrawing it twice
-    /// does no harm.
+    /// Takes the intents for a volume back: the tape was asked, and nothing of them is there.
+    /// Withdrawing them twice does no harm.
     ///
     /// # Errors
     ///
     /// When the catalog cannot be written.
-    pub fn withdraw(&self, intent: IntentId) -> Result<(), CatalogError> {
-        self.store.write("withdraw an intent", |transaction| {
-            transaction.execute("DELETE FROM intent WHERE id = ?1", [intent.0])?;
+    pub fn withdraw(&self, volume: VolumeId) -> Result<(), CatalogError> {
+        self.store.write("withdraw intents", |transaction| {
+            transaction.execute(
+                "DELETE FROM intent WHERE volume = (SELECT number FROM volume WHERE id = ?1)",
+                [volume.0.as_bytes()],
+            )?;
             Ok(())
         })
     }

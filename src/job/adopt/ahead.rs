@@ -11,8 +11,7 @@ use crate::{
     ident::{Barcode, CatalogId},
     job::{
         Desk, JobError, Remedy,
-        adopt::Adoption,
-        mount::{Recognised, recognise},
+        adopt::{Adoption, Taken},
         rig::RigError,
         settings::Settings,
     },
@@ -158,34 +157,17 @@ impl Adoption<'_> {
 
     /// Looks at the cartridge in the drive. One that cannot be used is no reason to stop.
     fn look(&mut self) -> Result<Seen, JobError> {
-        match self.take_here() {
-            Err(error)
-                if error.remedy() == Remedy::Media || matches!(error, JobError::Key { .. }) =>
-            {
-                self.desk.notice(format!("left alone: {}", crate::causes::chain(&error)));
-                Ok(Seen::Other)
-            }
-            seen => seen,
+        let error = match self.take_here() {
+            Ok(Taken::Volume(_)) => return Ok(Seen::Volume),
+            Ok(Taken::Blank(_)) => return Ok(Seen::Blank),
+            Ok(Taken::Alien(error)) => *error,
+            Err(error) => error,
+        };
+        if error.remedy() == Remedy::Media || matches!(error, JobError::Key { .. }) {
+            self.desk.notice(format!("left alone: {}", crate::causes::chain(&error)));
+            return Ok(Seen::Other);
         }
-    }
-
-    fn take_here(&mut self) -> Result<Seen, JobError> {
-        let loaded = self.station.identify()?;
-        let emulated = self.station.drive.identity().emulated;
-        match recognise(self.catalog, &self.station.name, emulated, loaded)? {
-            Recognised::Known(mounted) => {
-                self.station.open_up(&mounted.label)?;
-                self.settle_end(mounted.volume)?;
-                Ok(Seen::Volume)
-            }
-            Recognised::Unknown(label, digest, medium) => {
-                self.station.open_up(&label)?;
-                self.volume(*label, digest, *medium)?;
-                Ok(Seen::Volume)
-            }
-            Recognised::Blank(..) => Ok(Seen::Blank),
-            Recognised::Alien(error) => Err(*error),
-        }
+        Err(error)
     }
 }
 

@@ -8,10 +8,12 @@
 mod ahead;
 mod import;
 mod read;
+mod take;
 mod walk;
 
 pub(in crate::job) use ahead::{Currency, warn};
 pub(in crate::job) use import::capacity_of;
+pub(in crate::job) use take::Taken;
 
 use std::collections::BTreeSet;
 
@@ -83,7 +85,7 @@ impl Adoption<'_> {
         };
         match compare(volume.end, end.object) {
             End::Agrees => {
-                self.withdraw_intents(&volume)?;
+                self.catalog.withdraw(volume.id)?;
                 Ok(volume)
             }
             End::Longer => {
@@ -127,7 +129,7 @@ impl Adoption<'_> {
                 return self.close(volume, "it ends in something that was not finished here");
             }
         }
-        self.withdraw_intents(&volume)?;
+        self.catalog.withdraw(volume.id)?;
         Ok(volume)
     }
 
@@ -190,7 +192,7 @@ impl Adoption<'_> {
         } else {
             volume
         };
-        self.withdraw_intents(&volume)?;
+        self.catalog.withdraw(volume.id)?;
         Ok(volume)
     }
 
@@ -211,15 +213,6 @@ impl Adoption<'_> {
                 Err(error) => return Err(failed(error)),
             }
         }
-    }
-
-    fn withdraw_intents(&mut self, volume: &Volume) -> Result<(), JobError> {
-        for intent in self.catalog.intents()? {
-            if intent.volume == volume.id {
-                self.catalog.withdraw(intent.id)?;
-            }
-        }
-        Ok(())
     }
 
     fn close(&mut self, volume: Volume, why: &str) -> Result<Volume, JobError> {

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     catalog::{Commit, CopyState},
     drive::{DriveError, Filemark},
-    ident::{RunId, VolumeId},
+    ident::RunId,
     job::{
         JobError,
         monitor::Event,
@@ -68,7 +68,8 @@ impl Write<'_> {
         })?;
         self.catalog.record_indexed_runs(session.volume.id, runs)?;
         self.end_sessions(session.volume.id, Some(place))?;
-        self.withdraw_intents(session.volume.id)?;
+        // What was intended and is not committed: the index stands in its place.
+        self.catalog.withdraw(session.volume.id)?;
         crate::crash::point("index.committed");
         session.object = position.object;
         session.file = position.file;
@@ -107,16 +108,6 @@ impl Write<'_> {
         Ok(self.station.drive.write_filemark(Filemark::Synchronous).map(|_| ()))
     }
 
-    /// What was intended for a volume and is not committed: the index stands in its place.
-    fn withdraw_intents(&self, volume: VolumeId) -> Result<(), JobError> {
-        for intent in self.catalog.intents()? {
-            if intent.volume == volume {
-                self.catalog.withdraw(intent.id)?;
-            }
-        }
-        Ok(())
-    }
-
     fn refused(&mut self, session: &mut Session, error: &DriveError) -> Result<(), JobError> {
         self.desk.ledger.note(1);
         self.desk.tell(&Event::VolumeFinding {
@@ -132,7 +123,8 @@ impl Write<'_> {
             },
         )?;
         self.end_sessions(session.volume.id, None)?;
-        self.withdraw_intents(session.volume.id)
+        self.catalog.withdraw(session.volume.id)?;
+        Ok(())
     }
 
     fn build_index(

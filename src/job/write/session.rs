@@ -11,7 +11,7 @@ use crate::{
             room::{Room, commit_is_due},
         },
     },
-    media::{IndexPlace, Status, Volume},
+    media::{IndexPlace, Status, Volume, lifecycle},
     pipeline::Feed,
     position::{FileNumber, ObjectNumber},
     staging::Sealed,
@@ -117,18 +117,19 @@ impl Write<'_> {
 
     /// Notes that the volume takes no more.
     pub(super) fn note_full(&mut self, session: &mut Session, why: &str) -> Result<(), JobError> {
-        session.volume = self.desk.change_volume(
-            self.catalog,
-            session.volume.id,
-            "volume.status",
-            |volume| {
-                if matches!(volume.status, Status::Appendable | Status::Scratch) {
-                    volume.status = Status::Full;
-                }
-            },
-        )?;
-        self.desk.tell(&Event::VolumeClosed { volser: session.volume.volser, why });
+        session.volume = self.take_no_more(session.volume.id, why)?;
         Ok(())
+    }
+
+    /// Makes a volume one that takes no more segments, and tells so.
+    pub(super) fn take_no_more(&self, volume: VolumeId, why: &str) -> Result<Volume, JobError> {
+        let volume = self.desk.change_volume(self.catalog, volume, "volume.status", |volume| {
+            if lifecycle::takes_data(volume.status) {
+                volume.status = Status::Full;
+            }
+        })?;
+        self.desk.tell(&Event::VolumeClosed { volser: volume.volser, why });
+        Ok(volume)
     }
 
     /// Closes a session: commits, writes the volume index, and hands the volume on.

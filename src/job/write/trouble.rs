@@ -9,7 +9,7 @@ use crate::{
     drive::DriveError,
     ident::Volser,
     job::{JobError, monitor::Event, write::Write},
-    media::{Status, Volume},
+    media::Volume,
 };
 
 /// How often a volume may fail before it takes no more segments.
@@ -115,12 +115,7 @@ impl Write<'_> {
         } else {
             return Ok(());
         };
-        self.desk.change_volume(self.catalog, volume.id, "volume.status", |volume| {
-            if matches!(volume.status, Status::Appendable | Status::Scratch) {
-                volume.status = Status::Full;
-            }
-        })?;
-        self.desk.tell(&Event::VolumeClosed { volser: volume.volser, why });
+        self.take_no_more(volume.id, why)?;
         Ok(())
     }
 }

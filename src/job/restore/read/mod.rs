@@ -85,23 +85,24 @@ impl<'p> Reading<'_, 'p> {
             bad_spots: 0,
             disturbances: 0,
         };
-        let settings = pipeline::Settings {
-            block_bytes: BLOCK_MAX + GUARD,
-            ring_bytes: RING_BYTES,
-            start_percent: 0,
-            guard: None,
-        };
-        let read = drain(
-            settings,
-            &desk.cancel,
-            |room| reader.fill(room),
-            |delivery, block: &[u8]| assembler.take(delivery, block),
-        );
-        match read {
-            Ok(()) => assembler.end(),
-            Err(DrainError::Reader(error) | DrainError::Consumer(error)) => Err(error),
-            Err(DrainError::Cancelled) => Err(JobError::Stopped),
-        }
+        read_through(BLOCK_MAX + GUARD, desk, |room| reader.fill(room), assembler)
+    }
+}
+
+/// Gives the assembler what `fill` reads, through a ring whose blocks have so many bytes.
+fn read_through(
+    block_bytes: usize,
+    desk: &Desk,
+    fill: impl FnMut(&mut [u8]) -> Result<Fill<Delivery>, JobError>,
+    assembler: &mut Assembler<'_, '_>,
+) -> Result<(), JobError> {
+    let ring_bytes = RING_BYTES;
+    let settings = pipeline::Settings { block_bytes, ring_bytes, start_percent: 0, guard: None };
+    let take = |delivery, block: &[u8]| assembler.take(delivery, block);
+    match drain(settings, &desk.cancel, fill, take) {
+        Ok(()) => assembler.end(),
+        Err(DrainError::Reader(error) | DrainError::Consumer(error)) => Err(error),
+        Err(DrainError::Cancelled) => Err(JobError::Stopped),
     }
 }
 

@@ -8,12 +8,12 @@ use crate::{
         monitor::Counters,
         restore::{
             plan::{Standing, Stop},
-            read::{Assembler, Course, Delivery, RING_BYTES, of_leg},
+            read::{Assembler, Course, Delivery, of_leg, read_through},
             spool::Spool,
         },
         tape::BLOCK_MAX,
     },
-    pipeline::{self, DrainError, Fill, drain},
+    pipeline::Fill,
     position::ObjectNumber,
     staging::{OpenSealed, files::Disk},
 };
@@ -43,23 +43,7 @@ impl<'p> ReadingStaged<'_, 'p> {
         assembler.begin(None, of_leg(stops, rank)?);
         let course = Course::new(of_leg(stops, rank)?);
         let mut reader = Reader { dir, desk, standing, course, open: None };
-        let settings = pipeline::Settings {
-            block_bytes: BLOCK_MAX,
-            ring_bytes: RING_BYTES,
-            start_percent: 0,
-            guard: None,
-        };
-        let read = drain(
-            settings,
-            &desk.cancel,
-            |room| reader.fill(room),
-            |delivery, block: &[u8]| assembler.take(delivery, block),
-        );
-        match read {
-            Ok(()) => assembler.end(),
-            Err(DrainError::Reader(error) | DrainError::Consumer(error)) => Err(error),
-            Err(DrainError::Cancelled) => Err(JobError::Stopped),
-        }
+        read_through(BLOCK_MAX, desk, |room| reader.fill(room), assembler)
     }
 }
 
