@@ -36,12 +36,7 @@ fn a_catalog_from_before_the_last_session() {
     let before = home.find(&[]);
     home.restore_catalog();
     assert!(home.keys(&["second"]).is_empty());
-    fs::write(home.source().join("third"), "third").unwrap();
-    let done = home.archive();
-    assert_eq!(done.events("adopted").len(), 1, "{}", done.out);
-    assert_eq!(wanted(&done), 2, "the third file and the root: {}", done.out);
-    assert!(home.keys(&[]).contains("third"));
-    nothing_stands_twice(&home);
+    only_what_is_new_is_fetched(&home);
     nothing_is_lost(&home, &before);
 }
 
@@ -54,6 +49,16 @@ fn a_catalog_from_before_the_last_session_and_nothing_new() {
     assert_eq!(wanted(&done), 0, "{}", done.out);
     assert_eq!(home.find(&[]), before);
     nothing_is_lost(&home, &before);
+}
+
+/// The next job adopts what the cartridge holds, and fetches only a third file.
+fn only_what_is_new_is_fetched(home: &Home) {
+    fs::write(home.source().join("third"), "third").unwrap();
+    let done = home.archive();
+    assert_eq!(done.events("adopted").len(), 1, "{}", done.out);
+    assert_eq!(wanted(&done), 2, "the third file and the root: {}", done.out);
+    assert!(home.keys(&[]).contains("third"));
+    nothing_stands_twice(home);
 }
 
 /// Everything that is on a tape stands there once.
@@ -92,12 +97,7 @@ fn no_catalog_at_all() {
     let home = two_runs();
     let before = home.find(&[]);
     home.lose_catalog();
-    fs::write(home.source().join("third"), "third").unwrap();
-    let done = home.archive();
-    assert_eq!(done.events("adopted").len(), 1, "{}", done.out);
-    assert_eq!(wanted(&done), 2, "the third file and the root: {}", done.out);
-    assert!(home.keys(&[]).contains("third"));
-    nothing_stands_twice(&home);
+    only_what_is_new_is_fetched(&home);
     comes_back(&home);
     nothing_is_lost(&home, &before);
 }
