@@ -99,6 +99,35 @@ fn an_inventory_says_what_is_where() {
     }
 }
 
+/// Where the library does not say which drive is which, the drive knows its place.
+#[test]
+fn a_drive_is_found_among_those_of_a_library_that_tells_no_serial_numbers() {
+    let place = Place::new(Settings { tells_drive_serials: false, ..Settings::default() });
+    let inventory = place.open().inventory().unwrap();
+    assert!(inventory.drives.iter().all(|drive| drive.serial.is_none()));
+    for number in 0..2 {
+        let mut drive = place.drive(number);
+        assert_eq!(inventory.drive(&drive.identity().serial), None);
+        let names = drive.names().unwrap();
+        let found = inventory.drive_called(&names).unwrap();
+        assert_eq!(found, &inventory.drives[usize::from(number)]);
+    }
+}
+
+#[test]
+fn a_cleaning_cartridge_is_known_by_its_barcode_and_by_its_medium_type() {
+    let place = usual();
+    let cleaning: Barcode = "CLNU01L1".parse().unwrap();
+    place.library.add_cartridge(cleaning, Generation::Lto8, MIB).unwrap();
+    let inventory = place.open().inventory().unwrap();
+    let found: Vec<bool> = inventory.slots.iter().map(|slot| slot.cleaning).collect();
+    assert_eq!(found, [false, false, false, true]);
+    let hidden = |cartridge: &mut emulator::Cartridge| cartridge.sticker_unreadable = true;
+    place.library.change_cartridge(cleaning, hidden).unwrap();
+    let inventory = place.open().inventory().unwrap();
+    assert!(inventory.slots[3].cleaning && inventory.slots[3].barcode.is_none());
+}
+
 #[test]
 fn a_move_is_seen_by_the_next_inventory_with_its_source() {
     let place = usual();

@@ -5,7 +5,8 @@ use crate::{
     ident::Barcode,
     scsi::{
         cdb::{Command, PageControl, U24},
-        element::{Element, ElementKind, Report},
+        element::{DeviceId, Element, ElementKind, Report},
+        inquiry::DeviceNames,
         mode::{
             Parameters,
             page::{ElementAddresses, Page},
@@ -49,6 +50,10 @@ pub struct Place {
     pub source: Option<u16>,
     /// Whether the picker can reach it.
     pub accessible: bool,
+    /// Whether it is switched off.
+    pub disabled: bool,
+    /// Whether its cartridge is one for cleaning, by its barcode or by what the library says.
+    pub cleaning: bool,
     /// Whether the operator put the cartridge there (mail slots).
     pub placed_by_operator: bool,
     /// Why it is in an abnormal state.
@@ -63,7 +68,25 @@ pub struct DrivePlace {
     /// Serial number of the drive, as the drive itself tells it; `None` when the library does not
     /// say.
     pub serial: Option<String>,
+    /// What the library says of the drive, the serial number among it or not.
+    name: Option<DeviceId>,
 }
+
+/// What an element is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A slot.
+    Slot,
+    /// A mail slot.
+    MailSlot,
+    /// A drive.
+    Drive,
+    /// A picker.
+    Picker,
+}
+
+/// Medium type of a cleaning cartridge (SMC, READ ELEMENT STATUS, medium type).
+const CLEANING: u8 = 2;
 
 impl Inventory {
     /// The element that holds this cartridge; `None` when it is not in the library.
@@ -73,18 +96,100 @@ impl Inventory {
         places.into_iter().find(|place| place.barcode.is_some_and(|found| found.matches(barcode)))
     }
 
+    /// Every element, and what it is for: slots, mail slots, drives, pickers.
+    pub fn all(&self) -> impl Iterator<Item = (Role, &Place)> + Clone {
+        let slots = self.slots.iter().map(|place| (Role::Slot, place));
+        let mail_slots = self.mail_slots.iter().map(|place| (Role::MailSlot, place));
+        let drives = self.drives.iter().map(|drive| (Role::Drive, &drive.place));
+        let pickers = self.pickers.iter().map(|place| (Role::Picker, place));
+        slots.chain(mail_slots).chain(drives).chain(pickers)
+    }
+
+    /// The element at this address, and what it is for.
+    pub fn at(&self, address: u16) -> Option<(Role, &Place)> {
+        self.all().find(|(_, place)| place.address == address)
+    }
+
+    /// The element at `address`, in words.
+    pub fn name_of(&self, address: u16) -> String {
+        self.at(address)
+            .map_or_else(|| format!("element {address}"), |(role, _)| role.place(address))
+    }
+
     /// The element of the drive with this serial number.
     pub fn drive(&self, serial: &str) -> Option<&DrivePlace> {
-        self.drives.iter().find(|drive| drive.serial.as_deref() == Some(serial))
+        self.drive_called(&DeviceNames::of_serial(serial.to_owned()))
+    }
+
+    /// The element of the drive with these names: by what the library says of its drives; else by
+    /// what the drive says of its place; else the only drive there is, if the library says nothing
+    /// of it.
+    pub fn drive_called(&self, names: &DeviceNames) -> Option<&DrivePlace> {
+        let is_it = |drive: &&DrivePlace| {
+            drive.serial.as_deref().is_some_and(|serial| names.has_serial(serial))
+                || drive
+                    .name
+                    .as_ref()
+                    .is_some_and(|name| names.has_name((name.code_set, name.kind), &name.name))
+        };
+        let is_silent = |drive: &&DrivePlace| drive.serial.is_none();
+        let silent = || self.drives.iter().filter(is_silent);
+        self.drives
+            .iter()
+            .find(is_it)
+            .or_else(|| silent().find(|drive| Some(drive.place.address) == names.element))
+            .or_else(|| silent().next().filter(|_| self.drives.len() == 1))
+    }
+
+    /// The first free slot.
+    pub fn free_slot(&self) -> Option<&Place> {
+        self.slots.iter().find(|place| place.is_free())
+    }
+
+    /// The first free mail slot.
+    pub fn free_mail_slot(&self) -> Option<&Place> {
+        self.mail_slots.iter().find(|place| place.is_free())
+    }
+}
+
+impl Place {
+    /// Whether a cartridge can be put there.
+    pub fn is_free(&self) -> bool {
+        !self.full && self.accessible && !self.disabled
+    }
+
+    /// The barcode on its cartridge, or what there is to say instead; empty when it holds none.
+    pub fn sticker(&self) -> String {
+        match &self.tag {
+            Some(tag) if self.full => tag.trim().to_owned(),
+            None if self.full => "a cartridge without a readable barcode".to_owned(),
+            Some(_) | None => String::new(),
+        }
+    }
+}
+
+impl Role {
+    /// The element at `address`, in words.
+    pub fn place(self, address: u16) -> String {
+        match self {
+            Self::Slot => format!("slot {address}"),
+            Self::MailSlot => format!("mail slot {address}"),
+            Self::Drive => format!("drive element {address}"),
+            Self::Picker => format!("picker {address}"),
+        }
     }
 }
 
 impl From<Element> for Place {
     fn from(element: Element) -> Self {
+        let barcode: Option<Barcode> = element.barcode.as_deref().and_then(|tag| tag.parse().ok());
+        let cleaning = barcode.is_some_and(Barcode::is_cleaning) || element.medium_type == CLEANING;
         Self {
             address: element.address,
             full: element.full,
-            barcode: element.barcode.as_deref().and_then(|tag| tag.parse().ok()),
+            disabled: element.disabled,
+            cleaning: element.full && cleaning,
+            barcode,
             tag: element.barcode,
             source: element.source,
             accessible: element.accessible,
@@ -96,9 +201,10 @@ impl From<Element> for Place {
 
 impl From<Element> for DrivePlace {
     fn from(element: Element) -> Self {
-        let serial = element.device.as_ref().map(|device| device.serial());
+        let name = element.device.clone();
+        let serial = name.as_ref().filter(|name| name.is_text()).map(DeviceId::serial);
         let serial = serial.filter(|serial| !serial.is_empty());
-        Self { place: element.into(), serial }
+        Self { place: element.into(), serial, name }
     }
 }
 

@@ -6,4 +6,4 @@ mod inventory;
 
 pub use error::{ChangerError, ChangerFault};
 pub use handle::{Changer, Identity};
-pub use inventory::{DrivePlace, Inventory, Place};
+pub use inventory::{DrivePlace, Inventory, Place, Role};

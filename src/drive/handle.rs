@@ -81,7 +81,7 @@ pub enum MediumState {
     Empty,
     /// A cartridge that is not threaded: load it.
     Unloaded,
-    /// A cartridge that is being loaded, or a drive that is busy with itself: wait.
+    /// A cartridge that is being loaded, or a drive that is busy with itself or being cleaned: wait.
     Loading,
     /// A cartridge that can be used.
     Ready,

@@ -6,6 +6,7 @@
 //! until the position was asked for.
 
 mod answer;
+mod cleaning;
 mod data;
 mod handle;
 mod health;
@@ -16,6 +17,7 @@ mod safeguard;
 mod timeout;
 
 pub use answer::{DriveError, Fault};
+pub use cleaning::{Cleaned, CleaningNeed};
 pub use data::{Filemark, ReadOutcome, Written};
 pub use handle::{Drive, Identity, MediumState};
 pub use health::{AlertClass, Holding};

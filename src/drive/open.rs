@@ -7,7 +7,7 @@ use tracing::{debug, info};
 use crate::{
     clock::Clock,
     drive::{
-        answer::DriveError,
+        answer::{DriveError, Fault},
         handle::{Abilities, Drive, Identity, MediumState},
         safeguard::Standing,
         timeout::{Height, Timeouts},
@@ -16,7 +16,7 @@ use crate::{
     scsi::{
         cdb::{Command, OpcodeQuery, support},
         density::Generation,
-        inquiry::{DeviceType, Standard, vpd},
+        inquiry::{DeviceNames, DeviceType, Standard, names, vpd},
         log::alert::Alerts,
         sense::Code,
     },
@@ -102,6 +102,21 @@ impl Drive {
         Ok(data.as_deref().and_then(vpd::Page::decode).filter(|found| found.code == page))
     }
 
+    /// All that the drive calls itself, to be found among the elements of its library.
+    ///
+    /// # Errors
+    ///
+    /// As for any question.
+    pub fn names(&mut self) -> Result<DeviceNames, DriveError> {
+        let designators = self.vital_page(vpd::IDENTIFICATION)?;
+        let element = self.vital_page(vpd::ELEMENT)?;
+        Ok(DeviceNames {
+            serial: self.identity.serial.clone(),
+            designators: designators.map(|page| page.designators()).unwrap_or_default(),
+            element: element.as_ref().and_then(names::element),
+        })
+    }
+
     fn ask_timeouts(&mut self) -> Result<(), DriveError> {
         let command = Command::ReportSupportedOperationCodes {
             timeouts: true,
@@ -134,6 +149,11 @@ impl Drive {
                 Err(DriveError::NoMedium(_)) => {
                     self.next = None;
                     return Ok(MediumState::Empty);
+                }
+                // It puts the cartridge out when it is clean.
+                Err(DriveError::Unusable(fault)) if is_cleaning(&fault) => {
+                    self.next = None;
+                    return Ok(MediumState::Loading);
                 }
                 Err(DriveError::NotReady(fault)) => {
                     self.next = None;
@@ -207,7 +227,7 @@ impl Drive {
         Ok(())
     }
 
-    fn load_unload(&mut self, load: bool) -> Result<(), DriveError> {
+    pub(super) fn load_unload(&mut self, load: bool) -> Result<(), DriveError> {
         self.next = None;
         let command = Command::LoadUnload {
             immediate: load,
@@ -266,6 +286,11 @@ fn not_ready(code: Code) -> Option<MediumState> {
         // Load failed, cartridge fault, cleaning failed.
         _ => None,
     }
+}
+
+/// Whether a cleaning cartridge is at work.
+pub(super) fn is_cleaning(fault: &Fault) -> bool {
+    fault.sense.is_some_and(|sense| sense.code == Code::CLEANING_CARTRIDGE_PRESENT)
 }
 
 fn kind_of(standard: &Standard) -> &'static str {

@@ -54,6 +54,8 @@ pub struct Settings {
     pub capacity_step_mib: u64,
     /// Whether the library gives the drives their keys, so that they take none from a host.
     pub library_manages_keys: bool,
+    /// Whether the library tells the serial numbers of its drives.
+    pub tells_drive_serials: bool,
 }
 
 /// What an element of the library is for (SMC, element types).
@@ -137,6 +139,7 @@ impl Default for Settings {
             programmable_early_warning_each: false,
             capacity_step_mib: 1,
             library_manages_keys: false,
+            tells_drive_serials: true,
         }
     }
 }
@@ -419,6 +422,13 @@ impl Library {
         self.replace(&contents, &lock)?;
         self.notify(drive)?;
         Ok(barcode)
+    }
+
+    /// The serial number of drive `drive` (from 0); `None` when there is no such drive, or the
+    /// library cannot be read.
+    pub fn drive_serial(&self, drive: u16) -> Option<String> {
+        let contents = self.contents().ok()?;
+        contents.drive(drive).map(|_| contents.drive_serial(drive))
     }
 
     /// The tape file of a cartridge.

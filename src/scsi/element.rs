@@ -348,6 +348,11 @@ impl DeviceId {
         }
     }
 
+    /// Whether it is text, in which the serial number stands, and no binary name.
+    pub fn is_text(&self) -> bool {
+        self.code_set != 1
+    }
+
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (&[code_set, kind, _, length], rest) = bytes.split_first_chunk::<4>()?;
         // A reply that the firmware cut short still has most of the name.

@@ -190,7 +190,7 @@ fn descriptor(library: &Library, contents: &Contents, element: &Element, asked: 
         bytes.extend(tag);
     }
     match contents.drive_number(element.address) {
-        Some(number) if asked.device_id => {
+        Some(number) if asked.device_id && contents.settings.tells_drive_serials => {
             // ASCII, T10 vendor identification: vendor 8, product 16, serial number 10.
             bytes.extend([2, 1, 0, DEVICE_NAME_LEN]);
             let product = product(contents.generation);

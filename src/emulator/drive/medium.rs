@@ -16,6 +16,11 @@ use crate::scsi::sense::{Code, Key};
 
 /// How many past loads the chip names.
 const LOADS_REMEMBERED: usize = 4;
+/// How often a cleaning cartridge cleans.
+const CLEANINGS: u64 = 50;
+/// TapeAlert flags: clean now, clean periodically, expired cleaning cartridge.
+const CLEANING_ALERTS: [u8; 3] = [20, 21, EXPIRED_ALERT];
+const EXPIRED_ALERT: u8 = 22;
 
 /// A cartridge that is in.
 #[derive(Debug)]
@@ -126,7 +131,8 @@ impl EmulatedDrive {
             loaded.cartridge.loaded_by.truncate(LOADS_REMEMBERED);
             (loaded.changed, loaded.written) = (true, false);
         }
-        let polls = self.settings.load_polls;
+        // A cleaning cartridge is never ready: it is seen at work, and then put out.
+        let polls = self.settings.load_polls.max(u32::from(self.is_cleaning()));
         let seat = if polls == 0 { Seat::Ready } else { Seat::Loading(polls) };
         let objects = self.objects();
         self.stand = Stand {
@@ -151,12 +157,36 @@ impl EmulatedDrive {
         match self.stand.seat {
             Seat::Empty | Seat::Ejected => Err((Key::NotReady, Code::NO_MEDIUM).into()),
             Seat::Seated => Err((Key::NotReady, Code::INITIALIZING_COMMAND_REQUIRED).into()),
+            Seat::Loading(polls) if self.is_cleaning() => {
+                match polls {
+                    0 | 1 => self.clean(),
+                    _ => self.stand.seat = Seat::Loading(polls - 1),
+                }
+                Err((Key::NotReady, Code::CLEANING_CARTRIDGE_PRESENT).into())
+            }
             Seat::Loading(polls) => {
                 self.stand.seat = if polls <= 1 { Seat::Ready } else { Seat::Loading(polls - 1) };
                 Err((Key::NotReady, Code::BECOMING_READY).into())
             }
             Seat::Ready => self.usable().map(|_| 0),
         }
+    }
+
+    fn is_cleaning(&self) -> bool {
+        self.loaded.as_ref().is_some_and(|loaded| loaded.cartridge.barcode.is_cleaning())
+    }
+
+    /// The cleaning cartridge has done its work, if it is not used up, and is put out.
+    fn clean(&mut self) {
+        let loads = self.loaded.as_ref().map_or(0, |loaded| loaded.cartridge.load_count);
+        if loads > CLEANINGS {
+            self.raise_alert(EXPIRED_ALERT);
+        } else {
+            self.registers.alerts.retain(|flag| !CLEANING_ALERTS.contains(flag));
+        }
+        self.stand.seat = Seat::Ejected;
+        self.registers.modes.forget_medium();
+        self.registers_changed = true;
     }
 
     /// The cartridge, if it is threaded and of a format that this drive takes.
@@ -196,7 +226,7 @@ impl EmulatedDrive {
             }
             Seat::Ejected | Seat::Seated => self.thread()?,
         }
-        if !immediate {
+        if !immediate && !self.is_cleaning() {
             self.stand.seat = Seat::Ready;
         }
         Ok(0)

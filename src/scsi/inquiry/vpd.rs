@@ -14,6 +14,8 @@ pub const SEQUENTIAL: u8 = 0xB0;
 pub const MANUFACTURER_SERIAL: u8 = 0xB1;
 /// TapeAlert supported flags.
 pub const TAPE_ALERT: u8 = 0xB2;
+/// Element address of the drive in its library.
+pub const ELEMENT: u8 = 0xB4;
 /// Logical block protection.
 pub const BLOCK_PROTECTION: u8 = 0xB5;
 

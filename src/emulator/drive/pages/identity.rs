@@ -19,9 +19,6 @@ pub(crate) const VENDOR: &str = "TAPEVLT";
 /// Firmware.
 pub(crate) const REVISION: &str = "0001";
 
-/// Automation device: element address of the drive (vendor use of VPD page B4h).
-const VPD_ELEMENT: u8 = 0xB4;
-
 /// Who a drive is.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
@@ -75,7 +72,7 @@ impl EmulatedDrive {
                 vpd::SEQUENTIAL,
                 vpd::MANUFACTURER_SERIAL,
                 vpd::TAPE_ALERT,
-                VPD_ELEMENT,
+                vpd::ELEMENT,
                 vpd::BLOCK_PROTECTION,
             ]),
             vpd::SERIAL | vpd::MANUFACTURER_SERIAL => {
@@ -99,7 +96,7 @@ impl EmulatedDrive {
                 vpd::Page { code: page, body: Offer::encode_all(&offers) }
             }
             vpd::TAPE_ALERT => vpd::Page { code: page, body: vec![0xFF; 8] },
-            VPD_ELEMENT => {
+            vpd::ELEMENT => {
                 let address = identity.element.unwrap_or(0).to_be_bytes();
                 vpd::Page { code: page, body: address.to_vec() }
             }
