@@ -91,6 +91,9 @@ pub enum Command {
         unit: String,
         /// The uio node
         uio: PathBuf,
+        /// Something that goes wrong, as an entry of `faults.json` (may be repeated)
+        #[arg(long, value_name = "JSON")]
+        fault: Vec<String>,
     },
     /// Print the completions of a shell
     Completions {

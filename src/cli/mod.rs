@@ -60,7 +60,7 @@ fn run(arguments: &Arguments) -> Exit {
         Command::Man { folder } => Ok(papers::man(folder)),
         Command::Quickstart(quickstart) => quickstart::run(quickstart, arguments.json),
         Command::EmulatorMake { dir } => devices::make(dir),
-        Command::EmulatorServe { dir, unit, uio } => devices::serve(dir, unit, uio),
+        Command::EmulatorServe { dir, unit, uio, fault } => devices::serve((dir, unit), uio, fault),
         Command::Check
         | Command::Archive(_)
         | Command::Export(_)

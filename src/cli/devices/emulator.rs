@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use crate::{
     cli::{args::Emulator, bench::Bench, exit::Exit, fail::Failure},
-    emulator::{self, Element, ElementKind, Generation, LibraryPlan, StorageError},
+    emulator::{self, Element, ElementKind, Fault, Generation, LibraryPlan, StorageError},
     ident::Barcode,
     job::JobError,
     unit::ByteCount,
@@ -22,12 +22,22 @@ const GENERATIONS: [(u8, Generation); 6] = [
 
 /// Cartridges of a library that is served to the kernel, with their capacities, and which of them
 /// is write-protected.
-const SERVED: [(&str, u64); 5] = [
+const SERVED: [(&str, u64); 15] = [
     ("VMT001L8", 64 << 20),
     ("VMT002L8", 64 << 20),
     ("VMT003L8", 64 << 20),
     ("VMT004L8", 20_000_000_000),
     ("TST001L8", 256 << 20),
+    ("CLNU01L8", 1 << 20),
+    ("CLR001L8", 64 << 20),
+    ("CLR002L8", 64 << 20),
+    ("CLR003L8", 64 << 20),
+    ("CLR004L8", 64 << 20),
+    ("CLR005L8", 64 << 20),
+    ("ENC001L8", 64 << 20),
+    ("ENC002L8", 64 << 20),
+    ("ENC003L8", 64 << 20),
+    ("ENC004L8", 64 << 20),
 ];
 const PROTECTED: &str = "VMT003L8";
 
@@ -50,6 +60,8 @@ pub(in crate::cli) fn emulator(bench: &Bench, command: &Emulator) -> Result<Exit
         }
         Emulator::Cartridge { barcode, capacity } => {
             let medium = barcode.media().and_then(Generation::from_media_identifier);
+            let medium =
+                if barcode.is_cleaning() { Some((Generation::Lto8, false)) } else { medium };
             let Some((generation, _)) = medium else {
                 let what = format!("{barcode} does not end in a media identifier such as L8");
                 return Err(Failure::Usage { what });
@@ -101,8 +113,8 @@ fn address_of(elements: &[Element], barcode: Barcode) -> Result<u16, Failure> {
 pub(in crate::cli) fn make(dir: &Path) -> Result<Exit, Failure> {
     let plan = LibraryPlan {
         drives: 2,
-        slots: 8,
-        mail_slots: 1,
+        slots: 24,
+        mail_slots: 4,
         generation: Generation::Lto8,
         settings: emulator::Settings::default(),
     };
@@ -118,8 +130,19 @@ pub(in crate::cli) fn make(dir: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// Serves a drive or the changer of an emulated library to the kernel, until its device is gone.
-pub(in crate::cli) fn serve(dir: &Path, unit: &str, uio: &Path) -> Result<Exit, Failure> {
+/// Serves a drive or the changer of an emulated library to the kernel, under these faults, until
+/// its device is gone.
+pub(in crate::cli) fn serve(
+    (dir, unit): (&Path, &str),
+    uio: &Path,
+    faults: &[String],
+) -> Result<Exit, Failure> {
+    let fault = |text: &String| serde_json::from_str::<Fault>(text);
+    let faults: Vec<Fault> = faults
+        .iter()
+        .map(fault)
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::Usage { what: format!("--fault: {error}") })?;
     let failed = |error: Box<dyn std::error::Error + Send + Sync>| JobError::File {
         operation: "serve",
         path: Some(uio.to_owned()),
@@ -131,10 +154,16 @@ pub(in crate::cli) fn serve(dir: &Path, unit: &str, uio: &Path) -> Result<Exit, 
                 .parse()
                 .map_err(|_| Failure::Usage { what: format!("{unit} is no drive") })?;
             let mut drive = emulator::drive(dir, number).map_err(|error| failed(error.into()))?;
+            if !faults.is_empty() {
+                drive.set_faults(faults);
+            }
             emulator::serve::serve(uio, &mut drive).map_err(|error| failed(error.into()))?;
         }
         None => {
             let mut changer = emulator::changer(dir).map_err(|error| failed(error.into()))?;
+            if !faults.is_empty() {
+                changer.set_faults(faults);
+            }
             emulator::serve::serve(uio, &mut changer).map_err(|error| failed(error.into()))?;
         }
     }
