@@ -48,7 +48,7 @@ pub(super) fn of(failure: &Failure) -> Option<String> {
 fn of_job(error: &JobError) -> Option<String> {
     Some(match error {
         JobError::Request { advice, .. } => return advice.clone(),
-        JobError::Cartridge { advice, .. } => advice.clone(),
+        JobError::Cartridge { advice, .. } | JobError::Library { advice, .. } => advice.clone(),
         JobError::Clock(_) => "set the machine's clock, then run the same command again".into(),
         JobError::Source { cause, .. } => source_advice(cause)?.into(),
         JobError::Staging(cause) => staging_advice(cause)?.into(),
@@ -69,6 +69,12 @@ fn of_job(error: &JobError) -> Option<String> {
         JobError::Rig(RigError::Changer(_)) => {
             "look at the library's panel, then run the same command again".into()
         }
+        JobError::Rig(RigError::Move { refusal, cause }) => refusal.advice(cause).into(),
+        JobError::Rig(RigError::Stranger { drive, .. }) => format!(
+            "name one of the library's drives as the device of drives.{drive}; if it stands beside \
+             the library, set its `in_library = false`; if the library does not tell serial \
+             numbers, set its `element`"
+        ),
         JobError::Key { cause, .. } => key_advice(cause.as_ref())?,
         JobError::NoMedia { pool } => format!(
             "label a blank cartridge with `tapevault media label VOLSER --pool {pool}`, then \

@@ -67,7 +67,7 @@ pub enum Command {
     /// Drives: list, status
     #[command(subcommand)]
     Drive(DriveCommand),
-    /// The library: inventory, load, unload
+    /// The library: list, status, inventory, load, unload, import, export, clean
     #[command(subcommand)]
     Library(Library),
     /// The catalog: rebuild, check
@@ -365,7 +365,11 @@ pub enum DriveCommand {
 /// What to do with the library.
 #[derive(Debug, Subcommand)]
 pub enum Library {
-    /// List drives, slots and mail slots with what is in them
+    /// Say which library the config names
+    List,
+    /// Say how the library stands: room, drives, cartridges, and what is wrong
+    Status,
+    /// List drives, slots and mail slots with what is in them, and note that in the catalog
     Inventory,
     /// Put a cartridge into a drive
     Load {
@@ -375,9 +379,26 @@ pub enum Library {
         #[arg(long, value_name = "NAME")]
         drive: Option<String>,
     },
-    /// Take the cartridge out of a drive, into its slot
+    /// Take the cartridge out of a drive, into the slot that it came from
     Unload {
         /// Out of which drive
+        #[arg(long, value_name = "NAME")]
+        drive: Option<String>,
+    },
+    /// Take in what stands in the mail slots
+    Import {
+        /// Which cartridges [default: all]
+        barcodes: Vec<Barcode>,
+    },
+    /// Put cartridges into mail slots, to be taken out
+    Export {
+        /// Which cartridges
+        #[arg(required = true)]
+        barcodes: Vec<Barcode>,
+    },
+    /// Clean a drive with a cleaning cartridge of the library
+    Clean {
+        /// Which drive
         #[arg(long, value_name = "NAME")]
         drive: Option<String>,
     },

@@ -1,7 +1,7 @@
 //! The main job: list, plan, fetch, seal, write, flush, commit, verify, eject; or one half of it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     sync::{
         Arc, Condvar, Mutex,
@@ -19,9 +19,10 @@ use crate::{
         adopt::{self, Adoption, Currency},
         export::{Export, SourcePlan},
         findings::Tally,
+        library,
         monitor::{Counters, Event},
         rig::{self, Left, RigError, Station, Whereabouts},
-        settings::{JobSettings, Settings},
+        settings::{EjectTo, JobSettings, Settings},
         sources,
         verify::{self, Scope},
         write::{Afterwards, NoSupply, Supply, Write, unclosed},
@@ -333,14 +334,25 @@ impl Archive<'_> {
         store: &Store,
         supply: &dyn Supply,
     ) -> Result<(), JobError> {
+        self.look_at_library(station)?;
+        let to = self.settings.library.as_ref().map(|library| library.eject).unwrap_or_default();
         let mut afterwards =
-            VerifyAndEject { job: self.job, catalog: self.catalog, desk: self.desk };
+            VerifyAndEject { job: self.job, catalog: self.catalog, to, desk: self.desk };
         afterwards.clear(station, Owed::BeforeWriting)?;
         self.writer(station, store).run(supply, &mut afterwards)?;
         afterwards.clear(station, Owed::AtTheEnd)?;
         let mut writer = self.writer(station, store);
         writer.free_verified()?;
         writer.tell_unverified()
+    }
+
+    /// Where the library's cartridges are now: some may have been taken out, or put in.
+    fn look_at_library(&self, station: &mut Station) -> Result<(), JobError> {
+        if let Some((inventory, element)) = station.look().map_err(RigError::from)? {
+            let drives = BTreeMap::from([(element, station.name.clone())]);
+            library::sight(self.catalog, &inventory, &drives, self.desk)?;
+        }
+        Ok(())
     }
 
     fn writer<'a>(&'a self, station: &'a mut Station, store: &'a Store) -> Write<'a> {
@@ -377,6 +389,7 @@ impl Archive<'_> {
 struct VerifyAndEject<'a> {
     job: &'a JobSettings,
     catalog: &'a Catalog,
+    to: EjectTo,
     desk: &'a Desk,
 }
 
@@ -470,9 +483,13 @@ impl VerifyAndEject<'_> {
         if !self.job.eject {
             return Ok(());
         }
-        let left = station.eject(self.catalog, Some(volume), true, self.desk)?;
+        let out = self.to == EjectTo::MailSlot;
+        let left = station.eject(self.catalog, Some(volume), out, self.desk)?;
         let to = match left {
             Left::MailSlot(address) => format!("mail slot {address}, to be taken out"),
+            Left::Slot(address) if out => {
+                format!("library slot {address}, since no mail slot is free")
+            }
             Left::Slot(address) => format!("library slot {address}"),
             Left::Unloaded => "unloaded, to be taken out of the drive".into(),
         };

@@ -112,6 +112,14 @@ pub enum JobError {
         /// For what.
         prompt: Prompt,
     },
+    /// The library cannot go on without hands: a mail slot is full, a cartridge is not there.
+    #[error("{what}")]
+    Library {
+        /// What is in the way.
+        what: String,
+        /// What to do about it.
+        advice: String,
+    },
     /// The operator wanted to stop. The same command goes on where it stopped.
     #[error("stopped; the same command goes on from here")]
     Stopped,
@@ -184,11 +192,13 @@ impl JobError {
                 Remedy::Config
             }
             Self::Staging(_) | Self::Catalog(_) | Self::File { .. } => Remedy::Storage,
-            Self::Rig(RigError::Choice { .. }) => Remedy::Config,
+            Self::Rig(RigError::Choice { .. } | RigError::Stranger { .. }) => Remedy::Config,
             Self::Rig(RigError::Drive(cause)) | Self::Drive { cause, .. } => drive_remedy(cause),
             Self::Rig(_) => Remedy::Device,
             Self::Cartridge { .. } | Self::NoMedia { .. } | Self::NotHeld { .. } => Remedy::Media,
-            Self::Key { .. } | Self::Operator { .. } | Self::Stopped => Remedy::Operator,
+            Self::Key { .. } | Self::Library { .. } | Self::Operator { .. } | Self::Stopped => {
+                Remedy::Operator
+            }
         }
     }
 }

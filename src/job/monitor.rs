@@ -193,6 +193,24 @@ pub enum Event<'a> {
         /// Where it is now.
         to: String,
     },
+    /// A cartridge was moved by the library.
+    Moved {
+        /// Its barcode, or what else is known of it.
+        cartridge: &'a str,
+        /// Where it was: `slot 4096`, `mail slot 16`.
+        from: String,
+        /// Where it is.
+        to: String,
+    },
+    /// A drive was cleaned, or was to be.
+    Cleaned {
+        /// The drive.
+        drive: &'a str,
+        /// The cleaning cartridge.
+        cartridge: &'a str,
+        /// What came of it: `clean`, `still-asked`, `cartridge-expired`, `cartridge-invalid`.
+        outcome: &'a str,
+    },
     /// What a restore comes to.
     RestorePlanned(RestorePlanned),
     /// What a restore reads in staging, where it still stands: no cartridge is needed for it.

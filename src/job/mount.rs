@@ -349,7 +349,7 @@ impl Station {
                 Ok(true)
             }
             Whereabouts::Slot(slot) => {
-                self.bring(slot).map_err(RigError::from)?;
+                self.bring(slot)?;
                 Ok(true)
             }
             Whereabouts::OtherDrive(address) => Err(JobError::Cartridge {
@@ -390,19 +390,23 @@ impl Station {
             self.drive.unload().map_err(&failed)?;
         }
         crate::crash::point("eject.unloaded");
-        let left = self.take_out(out).map_err(RigError::from)?;
+        let left = self.take_out(out)?;
         crate::crash::point("eject.out");
         let volume = match (volume, barcode) {
             (Some(id), _) => catalog.volume_by_id(id)?,
             (None, Some(barcode)) => catalog.volume(barcode.volser())?,
             (None, None) => None,
         };
-        let Some(volume) = volume else { return Ok(left) };
-        let custody = match left {
-            Left::Slot(slot) | Left::MailSlot(slot) => Custody::InLibrary { slot },
-            Left::Unloaded => Custody::Unloaded,
-        };
-        desk.set_custody(catalog, volume.id, custody)?;
+        if let Some(volume) = volume {
+            let custody = match left {
+                Left::Slot(slot) | Left::MailSlot(slot) => Custody::InLibrary { slot },
+                Left::Unloaded => Custody::Unloaded,
+            };
+            desk.set_custody(catalog, volume.id, custody)?;
+        }
+        if left != Left::Unloaded {
+            self.clean_if_asked(desk)?;
+        }
         Ok(left)
     }
 }

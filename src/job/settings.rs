@@ -112,6 +112,20 @@ pub struct EmulatorSettings {
 pub struct LibrarySettings {
     /// A device node, or `emulated`.
     pub changer: String,
+    /// Where a job's cartridges go that leave the drive at its end.
+    #[serde(default)]
+    pub eject: EjectTo,
+}
+
+/// Where a library puts the cartridges that a job is done with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EjectTo {
+    /// Into a mail slot as long as one is free, to be taken out; else as [`EjectTo::Slot`].
+    #[default]
+    MailSlot,
+    /// Into the slot that they came from.
+    Slot,
 }
 
 /// One drive.
@@ -120,6 +134,11 @@ pub struct LibrarySettings {
 pub struct DriveSettings {
     /// A device node (`/dev/tape/by-id/…-nst`), or `emulated:0`.
     pub device: String,
+    /// Whether it stands in the library, if the config has one.
+    #[serde(default = "yes")]
+    pub in_library: bool,
+    /// Its element address in a library that does not tell its drives' serial numbers.
+    pub element: Option<u16>,
 }
 
 /// One pool of media.

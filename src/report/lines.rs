@@ -104,6 +104,8 @@ pub fn sentence(event: &Event<'_>) -> Option<String> {
             Count(*findings)
         ),
         Event::Ejected { volser, to } => format!("{volser} is out of the drive: {to}"),
+        Event::Moved { cartridge, from, to } => format!("{cartridge}: from {from} to {to}"),
+        Event::Cleaned { drive, cartridge, outcome } => cleaned(drive, cartridge, outcome),
         Event::RestorePlanned(planned) => restore_planned(*planned),
         Event::RestoreStaged(staged) => restore_staged(*staged),
         Event::RestoreVolume(volume) => restore_volume(volume),
@@ -219,5 +221,14 @@ pub(super) fn request(prompt: &Prompt) -> String {
             format!("Take cartridge {volser} out, and type its barcode")
         }
         Prompt::Confirm { what, volser } => format!("{what} Type {volser} to go on"),
+    }
+}
+
+fn cleaned(drive: &str, cartridge: &str, outcome: &str) -> String {
+    match outcome {
+        "clean" => format!("{drive} was cleaned with {cartridge}"),
+        "still-asked" => format!("{drive} was cleaned with {cartridge}, and asks for it still"),
+        "cartridge-expired" => format!("{cartridge} is used up and cleaned nothing: throw it away"),
+        _ => format!("{drive} does not take {cartridge} for a cleaning cartridge"),
     }
 }

@@ -26,6 +26,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) eject: bool,
     /// Whether a robot moves the cartridges.
     pub(crate) library: bool,
+    /// How many drives there are: `drive`, `drive1`, and so on.
+    pub(crate) drives: u16,
+    pub(crate) mail_slots: u16,
     /// The source's settings.
     pub(crate) source: &'a str,
     /// Whether blank cartridges are labelled by jobs.
@@ -41,6 +44,8 @@ impl Default for Plan<'_> {
             copies: 1,
             eject: true,
             library: true,
+            drives: 1,
+            mail_slots: 1,
             source: "type = \"directory\"\npath = \"source\"",
             label_blank: true,
         }
@@ -110,9 +115,9 @@ impl Home {
         let home = Self { folder: tempfile::tempdir().unwrap() };
         fs::create_dir(home.source()).unwrap();
         let library = LibraryPlan {
-            drives: 1,
+            drives: plan.drives,
             slots: 10,
-            mail_slots: 1,
+            mail_slots: plan.mail_slots,
             generation: Generation::Lto8,
             settings: Settings::default(),
         };
@@ -256,6 +261,9 @@ fn copy_database(from: &Path, to: &Path) {
 pub(crate) fn config(plan: &Plan<'_>) -> String {
     let Plan { budget, copies, eject, source, label_blank, .. } = plan;
     let library = if plan.library { "[library]\nchanger = \"emulated\"" } else { "" };
+    let drives: String = (1..plan.drives)
+        .map(|number| format!("[drives.drive{number}]\ndevice = \"emulated:{number}\"\n"))
+        .collect();
     format!(
         r#"
 [catalog]
@@ -276,6 +284,7 @@ dir = "library"
 [drives.drive]
 device = "emulated:0"
 
+{drives}
 [pools.pool]
 label_blank = {label_blank}
 

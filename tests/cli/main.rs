@@ -7,6 +7,7 @@ mod buckets;
 mod crashes;
 mod home;
 mod keys;
+mod library;
 mod mistakes;
 mod restores;
 mod runs;

@@ -31,6 +31,8 @@ const ONE: Plan<'static> = Plan {
     copies: 1,
     eject: false,
     library: true,
+    drives: 1,
+    mail_slots: 1,
     source: "type = \"directory\"\npath = \"source\"",
     label_blank: true,
 };

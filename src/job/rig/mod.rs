@@ -1,10 +1,12 @@
 //! Drives and libraries, opened as the settings name them. Only here are transports opened.
 
+mod library;
 mod safeguard;
 mod station;
 
 use std::{path::Path, sync::Arc};
 
+pub use library::{Library, Refusal, attached};
 pub use station::{Left, Station, Whereabouts};
 
 pub use crate::emulator::SharedWitness;
@@ -49,6 +51,35 @@ pub enum RigError {
     /// The changer.
     #[error(transparent)]
     Changer(#[from] ChangerError),
+    /// The library did not move a cartridge.
+    #[error("{refusal}")]
+    Move {
+        /// Which cartridge, from where to where.
+        refusal: Box<Refusal>,
+        /// What the library said.
+        #[source]
+        cause: ChangerError,
+    },
+    /// The config says that a drive stands in the library, and the library does not bear it out.
+    #[error("{}", stranger(drive, serial, *element, drives))]
+    Stranger {
+        /// The drive's name in the config.
+        drive: String,
+        /// Its serial number.
+        serial: String,
+        /// Its element address by the config.
+        element: Option<u16>,
+        /// The library's drives, each with serial number and element address.
+        drives: String,
+    },
+}
+
+fn stranger(drive: &str, serial: &str, element: Option<u16>, drives: &str) -> String {
+    let place = element.map_or_else(String::new, |address| format!(" at element {address}"));
+    format!(
+        "drive {drive}, serial number {serial}, is not the library's{place}; the library's drives \
+         are {drives}"
+    )
 }
 
 /// Does work with the drive of this name, or the only one there is, and gives it up afterwards,
@@ -98,16 +129,40 @@ pub fn station(
     name: Option<&str>,
     clock: &Arc<dyn Clock>,
 ) -> Result<Station, RigError> {
-    let name = choose(settings, name)?;
-    let device = &settings.drives[name].device;
-    let transport = drive_transport(settings, device)?;
-    let mut drive = Drive::open(transport, Arc::clone(clock))?;
-    if drive.reserve(reservation_key())? == Holding::Unsupported {
+    let (name, drive) = look(settings, name, clock)?;
+    let library = library(settings, clock)?;
+    let keys = Keys::new(settings.keys.clone());
+    let mut station = Station::new((&name, &settings.drives[&name]), drive, library, keys)?;
+    // Only a drive that is used is reserved, so that none stays so when something else fails.
+    if station.drive.reserve(reservation_key())? == Holding::Unsupported {
         tracing::debug!(drive = name, "it knows no reservations");
     }
-    let changer = changer(settings, clock)?;
-    let keys = Keys::new(settings.keys.clone());
-    Station::new(name.to_owned(), drive, changer, keys).map_err(RigError::Changer)
+    Ok(station)
+}
+
+/// Opens the drive of this name, or the only one there is, only to ask it questions: it is not
+/// reserved, nothing in it is set, and dropping it moves no tape.
+///
+/// # Errors
+///
+/// When there is no such drive, or it cannot be opened.
+pub fn look(
+    settings: &Settings,
+    name: Option<&str>,
+    clock: &Arc<dyn Clock>,
+) -> Result<(String, Drive), RigError> {
+    let name = choose(settings, name)?;
+    let transport = drive_transport(settings, &settings.drives[name].device)?;
+    Ok((name.to_owned(), Drive::open(transport, Arc::clone(clock))?))
+}
+
+/// Opens the library, if the settings name one.
+///
+/// # Errors
+///
+/// When its changer cannot be opened.
+pub fn library(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Option<Library>, RigError> {
+    Ok(changer(settings, clock)?.map(Library::new))
 }
 
 /// Opens the changer, if the settings name one.
@@ -159,9 +214,13 @@ fn choose<'a>(settings: &'a Settings, name: Option<&str>) -> Result<&'a str, Rig
     }
 }
 
+/// Which of the emulated library's drives a device is; `None` when it is a node.
+fn emulated_number(device: &str) -> Option<&str> {
+    device.strip_prefix(EMULATED).and_then(|rest| rest.strip_prefix(':'))
+}
+
 fn drive_transport(settings: &Settings, device: &str) -> Result<Box<dyn Transport>, RigError> {
-    let number = device.strip_prefix(EMULATED).and_then(|rest| rest.strip_prefix(':'));
-    if let (Some(number), Some(emulator)) = (number, &settings.emulator) {
+    if let (Some(number), Some(emulator)) = (emulated_number(device), &settings.emulator) {
         let number = number.parse().map_err(|_| RigError::Choice {
             what: format!("{device} is not a drive of the emulated library"),
         })?;

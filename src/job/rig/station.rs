@@ -1,10 +1,14 @@
 //! A drive with the changer that serves it: what moves cartridges.
 
 use crate::{
-    changer::{Changer, ChangerError, Inventory, Place},
+    changer::{ChangerError, Inventory, Place},
     drive::{Drive, DriveError, MediumState},
     ident::Barcode,
-    job::rig::safeguard::Keys,
+    job::{
+        JobError,
+        rig::{Library, RigError, library::element_of, safeguard::Keys},
+        settings::DriveSettings,
+    },
     media::Volume,
 };
 
@@ -15,10 +19,12 @@ pub struct Station {
     pub name: String,
     /// The drive.
     pub drive: Drive,
-    changer: Option<Changer>,
-    /// The drive's element address in the library.
-    element: Option<u16>,
+    /// The library that it stands in, and its element address there.
+    shelf: Option<(Library, u16)>,
     pub(super) keys: Keys,
+    /// Whether somebody was told that the drive asks for cleaning and there is nothing to clean it
+    /// with.
+    pub(in crate::job) told_of_dirt: bool,
 }
 
 /// Where a cartridge of the library is.
@@ -46,24 +52,20 @@ pub enum Left {
 }
 
 impl Station {
-    /// Finds the drive among the library's by its serial number; the only drive of a library that
-    /// tells none is taken for it.
+    /// Finds the drive among the library's.
     pub(super) fn new(
-        name: String,
-        drive: Drive,
-        mut changer: Option<Changer>,
+        (name, settings): (&str, &DriveSettings),
+        mut drive: Drive,
+        library: Option<Library>,
         keys: Keys,
-    ) -> Result<Self, ChangerError> {
-        let mut element = None;
-        if let Some(changer) = &mut changer {
-            let inventory = changer.inventory()?;
-            let found = inventory.drive(&drive.identity().serial).or_else(|| {
-                let mut silent = inventory.drives.iter().filter(|drive| drive.serial.is_none());
-                silent.next().filter(|_| inventory.drives.len() == 1)
-            });
-            element = found.map(|drive| drive.place.address);
+    ) -> Result<Self, RigError> {
+        let mut shelf = None;
+        if let Some(mut library) = library.filter(|_| settings.in_library) {
+            let inventory = library.inventory()?;
+            let element = element_of((name, settings), &mut drive, &inventory)?;
+            shelf = Some((library, element));
         }
-        Ok(Self { name, drive, changer, element, keys })
+        Ok(Self { name: name.to_owned(), drive, shelf, keys, told_of_dirt: false })
     }
 
     /// Model and serial number, for records of who wrote or read what.
@@ -74,7 +76,7 @@ impl Station {
 
     /// Whether cartridges are moved by a robot.
     pub fn has_library(&self) -> bool {
-        self.changer.is_some() && self.element.is_some()
+        self.shelf.is_some()
     }
 
     /// Whether a cartridge is in the drive.
@@ -92,7 +94,7 @@ impl Station {
     /// # Errors
     ///
     /// When the changer fails.
-    pub(in crate::job) fn is_blocked(&mut self) -> Result<bool, ChangerError> {
+    pub fn is_blocked(&mut self) -> Result<bool, ChangerError> {
         Ok(self.place_here()?.is_some_and(|place| place.full))
     }
 
@@ -102,7 +104,7 @@ impl Station {
     ///
     /// When the changer fails.
     pub fn inventory(&mut self) -> Result<Option<Inventory>, ChangerError> {
-        self.changer.as_mut().map(Changer::inventory).transpose()
+        self.shelf.as_mut().map(|(library, _)| library.inventory()).transpose()
     }
 
     /// Where the cartridge with this barcode is.
@@ -111,9 +113,7 @@ impl Station {
     ///
     /// When the changer fails.
     pub fn find(&mut self, barcode: Barcode) -> Result<Whereabouts, ChangerError> {
-        let (Some(inventory), Some(element)) = (self.inventory()?, self.element) else {
-            return Ok(Whereabouts::Outside);
-        };
+        let Some((inventory, element)) = self.look()? else { return Ok(Whereabouts::Outside) };
         let is_drive =
             |address| inventory.drives.iter().any(|drive| drive.place.address == address);
         Ok(match inventory.find(barcode).map(|place| place.address) {
@@ -122,6 +122,12 @@ impl Station {
             Some(address) if is_drive(address) => Whereabouts::OtherDrive(address),
             Some(address) => Whereabouts::Slot(address),
         })
+    }
+
+    /// What the library holds, and the drive's element address in it.
+    pub(in crate::job) fn look(&mut self) -> Result<Option<(Inventory, u16)>, ChangerError> {
+        let Some((library, element)) = &mut self.shelf else { return Ok(None) };
+        Ok(Some((library.inventory()?, *element)))
     }
 
     /// The barcodes of the cartridges in slots and mail slots.
@@ -145,9 +151,7 @@ impl Station {
     }
 
     fn place_here(&mut self) -> Result<Option<Place>, ChangerError> {
-        let (Some(inventory), Some(element)) = (self.inventory()?, self.element) else {
-            return Ok(None);
-        };
+        let Some((inventory, element)) = self.look()? else { return Ok(None) };
         let mut drives = inventory.drives.into_iter().map(|drive| drive.place);
         Ok(drives.find(|place| place.address == element))
     }
@@ -156,49 +160,54 @@ impl Station {
     ///
     /// # Errors
     ///
-    /// When the changer fails.
-    pub(in crate::job) fn bring(&mut self, slot: u16) -> Result<(), ChangerError> {
-        if let (Some(changer), Some(element)) = (&mut self.changer, self.element) {
-            changer.move_medium(slot, element)?;
+    /// When the library does not move it.
+    pub(in crate::job) fn bring(&mut self, slot: u16) -> Result<(), RigError> {
+        match &mut self.shelf {
+            Some((library, element)) => library.carry(slot, *element),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Moves the unloaded cartridge from the drive into a mail slot, if `out` and one is free, else
-    /// into the slot that it came from, else into any that is free.
+    /// into the slot that it came from, else into any place that is free.
     ///
     /// # Errors
     ///
-    /// When the changer fails.
-    pub(in crate::job) fn take_out(&mut self, out: bool) -> Result<Left, ChangerError> {
-        let Some(here) = self.place_here()?.filter(|place| place.full) else {
+    /// When the library does not move it.
+    pub(in crate::job) fn take_out(&mut self, out: bool) -> Result<Left, RigError> {
+        let Some((inventory, element)) = self.look()? else { return Ok(Left::Unloaded) };
+        let Some((_, here)) = inventory.at(element).filter(|(_, place)| place.full) else {
             return Ok(Left::Unloaded);
         };
-        let (Some(inventory), Some(element)) = (self.inventory()?, self.element) else {
-            return Ok(Left::Unloaded);
-        };
-        let free = |place: &&Place| !place.full && place.accessible;
-        let mail = inventory.mail_slots.iter().find(free).filter(|_| out);
+        let mail_slot = inventory.free_mail_slot();
         let origin = inventory.slots.iter().find(|place| Some(place.address) == here.source);
-        let slot = origin.filter(free).or_else(|| inventory.slots.iter().find(free));
-        let (left, address) = match (mail, slot) {
-            (Some(mail), _) => (Left::MailSlot(mail.address), mail.address),
-            (None, Some(slot)) => (Left::Slot(slot.address), slot.address),
+        let slot = origin.filter(|place| place.is_free()).or_else(|| inventory.free_slot());
+        let (left, address) = match (mail_slot, slot) {
+            (Some(mail), _) if out => (Left::MailSlot(mail.address), mail.address),
+            (_, Some(slot)) => (Left::Slot(slot.address), slot.address),
+            (Some(mail), None) => (Left::MailSlot(mail.address), mail.address),
             (None, None) => return Ok(Left::Unloaded),
         };
-        if let Some(changer) = &mut self.changer {
-            changer.move_medium(element, address)?;
-        }
+        self.put(address)?;
         Ok(left)
     }
 
+    /// Moves the unloaded cartridge from the drive to this place.
+    ///
+    /// # Errors
+    ///
+    /// When the library does not move it.
+    pub(in crate::job) fn put(&mut self, address: u16) -> Result<(), RigError> {
+        match &mut self.shelf {
+            Some((library, element)) => library.carry(*element, address),
+            None => Ok(()),
+        }
+    }
+
     /// Puts the drive's name, and the volume in it, to its error.
-    pub fn failed(
-        &self,
-        volume: Option<&Volume>,
-    ) -> impl Fn(DriveError) -> crate::job::JobError + use<> {
+    pub fn failed(&self, volume: Option<&Volume>) -> impl Fn(DriveError) -> JobError + use<> {
         let drive = self.name.clone();
         let volser = volume.map(|volume| volume.volser);
-        move |cause| crate::job::JobError::Drive { drive: drive.clone(), volser, cause }
+        move |cause| JobError::Drive { drive: drive.clone(), volser, cause }
     }
 }
