@@ -42,6 +42,11 @@ pub struct Settings {
     pub auto_load: bool,
     /// How often a drive answers "becoming ready" after a load.
     pub load_polls: u32,
+    /// The same when a cartridge is loaded for the first time, if that is more: LTO-9 drives calibrate
+    /// it then, for up to two hours.
+    pub first_load_polls: u32,
+    /// Whether the host adapter tells how many bytes did not move. Else only sense does.
+    pub residual_in_header: bool,
     /// The most bytes that one command may move.
     pub max_transfer: u32,
     /// Bytes that a drive accepts before they are on the medium.
@@ -50,6 +55,10 @@ pub struct Settings {
     pub early_warning_once: bool,
     /// Whether programmable early warning is reported for each write past it.
     pub programmable_early_warning_each: bool,
+    /// What 100 bytes of blocks take of the tape: less than 100 if they compress.
+    pub stored_percent: u32,
+    /// What a block that was written anew, after a recovered error, takes of the tape besides.
+    pub rewrite_bytes: u64,
     /// Step of the capacity pages, in MiB.
     pub capacity_step_mib: u64,
     /// Whether the library gives the drives their keys, so that they take none from a host.
@@ -133,10 +142,14 @@ impl Default for Settings {
             auto_unload: false,
             auto_load: true,
             load_polls: 1,
+            first_load_polls: 0,
+            residual_in_header: true,
             max_transfer: 1 << 20,
             buffer_bytes: 64 << 20,
             early_warning_once: false,
             programmable_early_warning_each: false,
+            stored_percent: 100,
+            rewrite_bytes: 0,
             capacity_step_mib: 1,
             library_manages_keys: false,
             tells_drive_serials: true,

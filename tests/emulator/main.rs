@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod accidents;
+mod conventions;
 mod data;
 mod elements;
 mod rig;

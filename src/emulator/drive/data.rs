@@ -2,7 +2,7 @@
 
 use crate::emulator::{
     answer::{Answer, Check, invalid_field, received},
-    drive::EmulatedDrive,
+    drive::{EmulatedDrive, medium::Loaded},
     generation::{Compatibility, compatibility},
     tape::{Kind, Object},
 };
@@ -78,7 +78,7 @@ impl EmulatedDrive {
                 Some(method) => method.checked(chunk).ok_or_else(|| guard_failed(moved))?,
                 None => chunk,
             };
-            if !self.has_room(u64::from(request.size)) {
+            if !self.has_room(self.stored(u64::from(request.size))) {
                 let mut check = self.overflow(0);
                 check.transferred = moved;
                 if let Some(sense) = &mut check.sense {
@@ -150,7 +150,35 @@ impl EmulatedDrive {
         if self.stand.position != 0 || self.stand.lost {
             return Err((Key::IllegalRequest, Code::COMMAND_SEQUENCE_ERROR).into());
         }
-        self.erase()
+        self.erase()?;
+        self.divide(u16::MAX, 0)
+    }
+
+    /// SET CAPACITY: only at the beginning, and what was on the tape is gone.
+    pub(crate) fn set_capacity(&mut self, proportion: u16) -> Answer {
+        self.usable()?;
+        if self.stand.position != 0 || self.stand.lost {
+            return Err((Key::IllegalRequest, Code::COMMAND_SEQUENCE_ERROR).into());
+        }
+        if self.loaded.as_ref().is_some_and(|loaded| loaded.cartridge.worm) {
+            return Err((Key::DataProtect, Code::WORM_OVERWRITE_ATTEMPTED).into());
+        }
+        self.erase()?;
+        let partitions =
+            self.loaded.as_ref().map_or(0, |loaded| loaded.cartridge.additional_partitions);
+        self.divide(proportion, partitions)
+    }
+
+    fn divide(&mut self, proportion: u16, additional_partitions: u8) -> Answer {
+        if let Some(Loaded { cartridge, changed, .. }) = &mut self.loaded {
+            cartridge.proportion = proportion;
+            cartridge.additional_partitions = additional_partitions;
+            *changed = true;
+        }
+        self.show_medium();
+        self.registers_changed = true;
+        self.save_cartridge()?;
+        Ok(0)
     }
 
     /// Whether anything may be written where the drive stands.
@@ -196,6 +224,9 @@ impl EmulatedDrive {
         let at = self.stand.position;
         if let Some(loaded) = &mut self.loaded {
             loaded.image.truncate(at)?;
+            if at == 0 && loaded.cartridge.eaten_bytes > 0 {
+                (loaded.cartridge.eaten_bytes, loaded.changed) = (0, true);
+            }
             if loaded.cartridge.end_of_data_missing || !loaded.written {
                 loaded.cartridge.end_of_data_missing = false;
                 loaded.cartridge.change_reference += u32::from(!loaded.written);
@@ -211,8 +242,8 @@ impl EmulatedDrive {
     fn has_room(&self, bytes: u64) -> bool {
         self.loaded.as_ref().is_some_and(|loaded| {
             let cartridge = &loaded.cartridge;
-            let used = loaded.image.index().used_before(self.stand.position);
-            used.saturating_add(bytes) <= cartridge.capacity_bytes + cartridge.reserve_bytes
+            let used = self.used_before(self.stand.position);
+            used.saturating_add(bytes) <= cartridge.room_bytes() + cartridge.reserve_bytes
         })
     }
 
@@ -241,7 +272,7 @@ impl EmulatedDrive {
 
     /// Bytes used beyond which early warning holds, and programmable early warning.
     pub(crate) fn warnings(&self) -> (u64, u64) {
-        let capacity = self.loaded.as_ref().map_or(0, |loaded| loaded.cartridge.capacity_bytes);
+        let capacity = self.loaded.as_ref().map_or(0, |loaded| loaded.cartridge.room_bytes());
         match self.registers.modes.programmable_early_warning_bytes() {
             0 => (capacity, u64::MAX),
             zone => (capacity, capacity.saturating_sub(zone)),

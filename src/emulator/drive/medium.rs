@@ -133,6 +133,8 @@ impl EmulatedDrive {
         }
         // A cleaning cartridge is never ready: it is seen at work, and then put out.
         let polls = self.settings.load_polls.max(u32::from(self.is_cleaning()));
+        let is_first = self.loaded.as_ref().is_some_and(|loaded| loaded.cartridge.load_count == 1);
+        let polls = if is_first { polls.max(self.settings.first_load_polls) } else { polls };
         let seat = if polls == 0 { Seat::Ready } else { Seat::Loading(polls) };
         let objects = self.objects();
         self.stand = Stand {
@@ -275,7 +277,23 @@ impl EmulatedDrive {
     }
 
     pub(crate) fn used_before(&self, object: u64) -> u64 {
-        self.loaded.as_ref().map_or(0, |loaded| loaded.image.index().used_before(object))
+        let Some(loaded) = self.loaded.as_ref().filter(|_| object > 0) else { return 0 };
+        self.stored(loaded.image.index().used_before(object)) + loaded.cartridge.eaten_bytes
+    }
+
+    /// What so many bytes of objects take of the tape.
+    pub(crate) fn stored(&self, bytes: u64) -> u64 {
+        let percent = u64::from(self.settings.stored_percent);
+        bytes / 100 * percent + bytes % 100 * percent / 100
+    }
+
+    /// A block was written anew, which takes room.
+    pub(crate) fn rewrite(&mut self) {
+        let bytes = self.settings.rewrite_bytes;
+        if let Some(loaded) = &mut self.loaded {
+            loaded.cartridge.eaten_bytes += bytes;
+            loaded.changed |= bytes > 0;
+        }
     }
 
     /// Everything accepted is on the medium now.

@@ -314,8 +314,8 @@ impl EmulatedDrive {
             Command::ReportSupportedOperationCodes { timeouts, query, allocation } => {
                 self.operation_codes(timeouts, query, allocation, transfer)
             }
-            Command::SetCapacity { .. }
-            | Command::InitializeElementStatus
+            Command::SetCapacity { proportion, .. } => self.set_capacity(proportion),
+            Command::InitializeElementStatus
             | Command::InitializeElementStatusWithRange { .. }
             | Command::PositionToElement { .. }
             | Command::MoveMedium { .. }
@@ -392,7 +392,11 @@ impl Transport for EmulatedDrive {
         found.inspect(|found| self.faults.done(*found));
         self.save().map_err(|error| TransportError::Unknown(io::Error::other(error)))?;
         match struck {
-            Struck::Answer(answer) => Ok(completion(answer)),
+            Struck::Answer(answer) if self.settings.residual_in_header => Ok(completion(answer)),
+            Struck::Answer(answer) => {
+                let all = room(&transfer);
+                Ok(Completion { transferred: all, ..completion(answer) })
+            }
             Struck::NoReply => {
                 Err(TransportError::Unknown(io::Error::from_raw_os_error(libc::EIO)))
             }

@@ -3,7 +3,7 @@
 use crate::emulator::{
     answer::{Answer, Check, room},
     drive::{EmulatedDrive, data, pages::ModePages, state::Seat},
-    faults::Effect,
+    faults::{CommandKind, Effect},
 };
 use crate::scsi::sense::{Code, Key, Sense};
 use crate::transport::Transfer;
@@ -45,7 +45,11 @@ impl EmulatedDrive {
             Effect::EndOfMedium => Struck::Answer(Err(self.overflow(room(transfer) as u64))),
             Effect::RecoveredError => {
                 let sense = Sense::new(Key::RecoveredError, Code::RECOVERED_WITH_RETRIES);
-                Struck::Answer(after(self.run(cdb, transfer), sense))
+                let answer = self.run(cdb, transfer);
+                if answer.is_ok() && self.circumstances(cdb).kind == CommandKind::Write {
+                    self.rewrite();
+                }
+                Struck::Answer(after(answer, sense))
             }
             Effect::EarlyWarning => {
                 let sense = data::warning(Code::END_OF_PARTITION_DETECTED);

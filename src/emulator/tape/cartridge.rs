@@ -53,6 +53,15 @@ pub struct Cartridge {
     pub capacity_bytes: u64,
     /// What fits between early warning and the end, in bytes.
     pub reserve_bytes: u64,
+    /// What SET CAPACITY left of that, in parts of 65,535.
+    #[serde(default = "all_of_it")]
+    pub proportion: u16,
+    /// Partitions besides the first, as LTFS makes one.
+    #[serde(default)]
+    pub additional_partitions: u8,
+    /// Bytes that blocks written anew have taken of the tape.
+    #[serde(default)]
+    pub eaten_bytes: u64,
     /// Whether the scanner cannot read its sticker.
     #[serde(default)]
     pub sticker_unreadable: bool,
@@ -92,6 +101,10 @@ pub(crate) struct Attribute {
     pub(crate) value: Vec<u8>,
 }
 
+fn all_of_it() -> u16 {
+    u16::MAX
+}
+
 impl Cartridge {
     /// A fresh data cartridge of `generation` on which `capacity_bytes` fit before early warning.
     pub fn new(barcode: Barcode, generation: Generation, capacity_bytes: u64) -> Self {
@@ -101,6 +114,9 @@ impl Cartridge {
             density: generation.density(),
             capacity_bytes,
             reserve_bytes: (capacity_bytes / 32).clamp(16 * MIB, 4 * GIB),
+            proportion: all_of_it(),
+            additional_partitions: 0,
+            eaten_bytes: 0,
             sticker_unreadable: false,
             write_protected: false,
             worm: false,
@@ -112,6 +128,12 @@ impl Cartridge {
             loaded_by: Vec::new(),
             attributes: BTreeMap::new(),
         }
+    }
+
+    /// What fits before early warning now, in bytes.
+    pub fn room_bytes(&self) -> u64 {
+        let room = u128::from(self.capacity_bytes) * u128::from(self.proportion);
+        u64::try_from(room / u128::from(u16::MAX)).expect("no more than the capacity")
     }
 
     /// Reads the sidecar at `path`.

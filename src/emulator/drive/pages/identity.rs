@@ -230,6 +230,7 @@ const SUPPORTED: &[(u8, Option<u16>)] = &[
     (opcode::READ_BLOCK_LIMITS, None),
     (opcode::READ_6, None),
     (opcode::WRITE_6, None),
+    (opcode::SET_CAPACITY, None),
     (opcode::WRITE_FILEMARKS_6, None),
     (opcode::SPACE_6, None),
     (opcode::INQUIRY, None),

@@ -118,7 +118,7 @@ impl EmulatedDrive {
     /// Remaining and maximum capacity in MiB as the drive tells them: coarse, and as of the last
     /// flush.
     pub(crate) fn reported_mib(&self) -> (u64, u64) {
-        let capacity = self.loaded.as_ref().map_or(0, |loaded| loaded.cartridge.capacity_bytes);
+        let capacity = self.loaded.as_ref().map_or(0, |loaded| loaded.cartridge.room_bytes());
         let step = self.settings.capacity_step_mib.max(1);
         let remaining = capacity.saturating_sub(self.used_at_flush) / MIB;
         (remaining / step * step, capacity / MIB)
@@ -134,7 +134,7 @@ impl EmulatedDrive {
         use sequential as is;
         let counters = &self.registers.counters;
         let cartridge = self.loaded.as_ref().map(|loaded| &loaded.cartridge);
-        let capacity = cartridge.map_or(0, |cartridge| cartridge.capacity_bytes);
+        let capacity = cartridge.map_or(0, |cartridge| cartridge.room_bytes());
         let reserve = cartridge.map_or(0, |cartridge| cartridge.reserve_bytes);
         let number = Parameter::of_number;
         vec![
@@ -157,7 +157,10 @@ impl EmulatedDrive {
             Seat::Empty => (false, false, false, false, 0),
             Seat::Ejected => (true, false, false, false, 0),
             Seat::Seated => (true, true, false, false, 0),
-            Seat::Loading(_) => (true, true, false, false, 2),
+            // Calibrating, or loading.
+            Seat::Loading(_) => {
+                (true, true, false, false, if self.is_first_load() { 0x0B } else { 2 })
+            }
             Seat::Ready => (true, true, true, true, 0),
         };
         let flag = |set: bool, bit: u8| u8::from(set) << bit;
@@ -176,6 +179,11 @@ impl EmulatedDrive {
             activity,
             flag(!self.registers.alerts.is_empty(), 0),
         ]
+    }
+
+    fn is_first_load(&self) -> bool {
+        let first = self.loaded.as_ref().is_some_and(|loaded| loaded.cartridge.load_count == 1);
+        first && self.settings.first_load_polls > 0
     }
 
     fn device_page(&self) -> Vec<Parameter> {
@@ -206,7 +214,7 @@ impl EmulatedDrive {
         let used = (!cartridge.end_of_data_missing).then_some(self.used_at_flush);
         let whole = |bytes: u64| u32::try_from(bytes / MB).unwrap_or(u32::MAX);
         let record = |megabytes| [PartitionRecord { partition: 0, megabytes }];
-        let remaining = used.map(|used| whole(cartridge.capacity_bytes.saturating_sub(used)));
+        let remaining = used.map(|used| whole(cartridge.room_bytes().saturating_sub(used)));
         let counters = &self.registers.counters;
         vec![
             number(is::VALID, 1, 1),
@@ -221,7 +229,7 @@ impl EmulatedDrive {
             number(0x0F, 4, counters.mount_read / MB),
             number(is::MEGABYTES_WRITTEN, 8, cartridge.bytes_written / MB),
             number(is::MEGABYTES_READ, 8, cartridge.bytes_read / MB),
-            number(is::CAPACITY, 8, cartridge.capacity_bytes / MB),
+            number(is::CAPACITY, 8, cartridge.room_bytes() / MB),
             number(is::USED, 8, used.map_or(u64::MAX, |used| used / MB)),
             number(is::LIFE_REMAINING, 1, 100),
             Parameter::of_text(is::SERIAL, &format!("{:<32}", cartridge.serial)),
@@ -239,7 +247,7 @@ impl EmulatedDrive {
             number(is::BEGINNING_PASSES, 4, cartridge.load_count),
             Parameter::of_records(
                 is::PARTITION_CAPACITY,
-                &record(Some(whole(cartridge.capacity_bytes))),
+                &record(Some(whole(cartridge.room_bytes()))),
             ),
             Parameter::of_records(is::PARTITION_USED, &record(used.map(whole))),
             Parameter::of_records(is::PARTITION_REMAINING, &record(remaining)),

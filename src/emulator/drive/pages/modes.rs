@@ -56,6 +56,7 @@ const COMPRESSION: (u8, u8) = (0x0F, 0);
 const DATA_PROTECTION: (u8, u8) = (0x0A, 0xF0);
 const CONFIGURATION: (u8, u8) = (0x10, 0);
 const CONFIGURATION_EXTENSION: (u8, u8) = (0x10, 1);
+const PARTITIONS: (u8, u8) = (0x11, 0);
 const MEDIUM_CONFIGURATION: (u8, u8) = (0x1D, 0);
 
 /// Pages in the order in which MODE SENSE for all pages returns them.
@@ -98,8 +99,14 @@ const TEMPLATES: &[Template] = &[
             0, 0,
         ],
     },
-    // Medium partition: one, and no way to make more; format and partition are recognised.
-    Template { code: 0x11, subpage: 0, body: &[0, 0, 0, 3, 9, 0], changeable: &[0; 6] },
+    // Medium partition: as many as the cartridge has, and no way to make more; format and partition
+    // are recognised.
+    Template {
+        code: PARTITIONS.0,
+        subpage: PARTITIONS.1,
+        body: &[0, 0, 0, 3, 9, 0],
+        changeable: &[0; 6],
+    },
     // Informational exceptions: reported by TapeAlert pages only.
     Template {
         code: 0x1C,
@@ -145,12 +152,16 @@ impl ModePages {
         self.density = cartridge.density;
         self.write_protected = !writable;
         self.set_byte(MEDIUM_CONFIGURATION, 0, u8::from(cartridge.worm));
+        self.set_byte(PARTITIONS, 0, cartridge.additional_partitions);
+        self.set_byte(PARTITIONS, 1, cartridge.additional_partitions);
     }
 
     /// Shows that no cartridge is loaded.
     pub(crate) fn forget_medium(&mut self) {
         (self.medium_type, self.density, self.write_protected) = (0, 0, false);
         self.set_byte(MEDIUM_CONFIGURATION, 0, 0);
+        self.set_byte(PARTITIONS, 0, 0);
+        self.set_byte(PARTITIONS, 1, 0);
         // Append-only mode ends with the cartridge.
         let modes = self.byte(CONFIGURATION_EXTENSION, 1) & 0x0F;
         self.set_byte(CONFIGURATION_EXTENSION, 1, modes);
