@@ -10,6 +10,7 @@ use crate::{
         answer::{Answer, DriveError, Fault, Trouble, answer},
         safeguard::{Encryption, Standing},
         timeout::Timeouts,
+        wait::Listener,
     },
     position::ObjectNumber,
     scsi::{
@@ -43,6 +44,8 @@ pub struct Drive {
     pub(super) reserved: Option<u64>,
     /// Block protection and encryption.
     pub(super) standing: Standing,
+    /// Who is told of waits.
+    pub(super) waits: Listener,
 }
 
 /// What the drive was found to be able to do; `None` is not tried yet.

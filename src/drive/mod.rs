@@ -15,6 +15,7 @@ mod motion;
 mod open;
 mod safeguard;
 mod timeout;
+mod wait;
 
 pub use answer::{DriveError, Fault};
 pub use cleaning::{Cleaned, CleaningNeed};
@@ -24,5 +25,6 @@ pub use health::{AlertClass, Holding};
 pub use medium::{Application, Blankness, Capacity, CapacityOrigin, Medium, Preparation};
 pub use motion::{SpaceStop, Spaced};
 pub use safeguard::{BlockKey, Encryption, NamedKey, Safeguards};
+pub use wait::{Patience, Wait};
 
 pub use crate::scsi::protection::{GUARD, Guard, Method as Protection};

@@ -11,6 +11,7 @@ use crate::{
         handle::{Abilities, Drive, Identity, MediumState},
         safeguard::Standing,
         timeout::{Height, Timeouts},
+        wait::Listener,
     },
     position::Position,
     scsi::{
@@ -25,8 +26,6 @@ use crate::{
 
 /// Unit attentions that one drive may have waiting: one for each thing that happened to it.
 const ATTENTIONS_LIMIT: u32 = 16;
-/// Between two questions whether the drive is ready.
-const POLL: Duration = Duration::from_secs(1);
 const INQUIRY_ALLOCATION: u16 = 96;
 const VPD_ALLOCATION: u16 = 255;
 const SUPPORT_ALLOCATION: u32 = 8192;
@@ -65,6 +64,7 @@ impl Drive {
             alerts: Alerts::default(),
             reserved: None,
             standing: Standing::default(),
+            waits: Listener::default(),
         };
         drive.identify()?;
         drive.state()?;
@@ -164,33 +164,6 @@ impl Drive {
                 }
                 Err(error) => return Err(error),
             }
-        }
-    }
-
-    /// Waits until the cartridge can be used, at most for `limit`.
-    ///
-    /// # Errors
-    ///
-    /// [`DriveError::NoMedium`] when there is none, [`DriveError::NotReady`] when it is not loaded
-    /// or the time is up.
-    pub fn wait_ready(&mut self, limit: Duration) -> Result<(), DriveError> {
-        let start = self.clock.elapsed();
-        loop {
-            let detail = match self.state()? {
-                MediumState::Ready => return Ok(()),
-                MediumState::Empty => {
-                    return Err(DriveError::NoMedium(self.fault("wait", None, None)));
-                }
-                MediumState::Unloaded => "the cartridge is not loaded",
-                MediumState::Loading => {
-                    if self.clock.elapsed().saturating_sub(start) < limit {
-                        self.clock.sleep(POLL);
-                        continue;
-                    }
-                    "it did not become ready in time"
-                }
-            };
-            return Err(DriveError::NotReady(self.fault("wait", None, Some(detail))));
         }
     }
 

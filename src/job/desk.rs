@@ -1,11 +1,17 @@
 //! What every job has at hand: time, whoever is told, counts, findings, and whether to stop.
 
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use crate::{
     cancel::Cancel,
     catalog::{self, Catalog},
     clock::Clock,
+    drive::{Patience, Wait},
     ident::VolumeId,
     job::{
         JobError,
@@ -14,7 +20,11 @@ use crate::{
     },
     media::{Custody, Volume},
     sorter,
+    unit::Span,
 };
+
+/// How often is told of a drive that takes long.
+const TOLD_EVERY: Duration = Duration::from_secs(120);
 
 /// Shared by all threads of a job.
 #[derive(Clone, Debug)]
@@ -64,6 +74,23 @@ impl Desk {
     /// Tells how far the job is, now.
     pub fn progress_now(&self) {
         self.tell(&Event::Progress(self.counters.snapshot()));
+    }
+
+    /// Tells, now and then, of a drive that takes long over a cartridge, and says when somebody wants
+    /// the job to stop.
+    pub fn patience(&self) -> Patience {
+        let (desk, told) = (self.clone(), Mutex::new(Duration::ZERO));
+        Arc::new(move |wait| {
+            let mut told = told.lock().expect("no holder panics");
+            if wait.elapsed < *told {
+                *told = Duration::ZERO;
+            }
+            if wait.elapsed >= *told + TOLD_EVERY {
+                *told = wait.elapsed;
+                desk.notice(wait_words(wait));
+            }
+            !desk.cancel.is_set()
+        })
     }
 
     /// Changes what is known of a volume, and records why.
@@ -135,4 +162,15 @@ impl Desk {
     pub fn go_on(&self) -> Result<(), JobError> {
         if self.cancel.is_set() { Err(JobError::Stopped) } else { Ok(()) }
     }
+}
+
+fn wait_words(wait: &Wait<'_>) -> String {
+    let why = if wait.calibrating {
+        "it calibrates the cartridge, as LTO-9 drives do at the first load: 40 minutes on average, \
+         two hours at most, and it cannot be unloaded before"
+    } else {
+        "it is loading, cleaning or busy with itself"
+    };
+    let (elapsed, limit) = (Span(wait.elapsed), Span(wait.limit));
+    format!("{} is not ready after {elapsed} (it has until {limit}): {why}", wait.drive)
 }

@@ -260,6 +260,7 @@ impl Station {
         desk: &Desk,
     ) -> Result<Mounted, JobError> {
         let failed = self.failed(Some(volume));
+        self.drive.set_patience(desk.patience());
         let mut asked = false;
         loop {
             desk.go_on()?;

@@ -9,6 +9,7 @@
 
 mod accidents;
 mod bench;
+mod conventions;
 mod hands;
 mod loaded;
 mod safeguards;

@@ -130,6 +130,7 @@ impl Write<'_> {
     /// Brings a volume into the drive that may be written and has none of `wanted`: the one that is
     /// there, one of the library, or one that the operator brings.
     fn mount_writable(&mut self, copy: u32, wanted: &[SegmentId]) -> Result<Mounted, JobError> {
+        self.station.drive.set_patience(self.desk.patience());
         let mut tried = BTreeSet::new();
         let mut objection: Option<Objection> = None;
         for _ in 0..ATTEMPTS {
