@@ -242,6 +242,9 @@ pub struct Restore {
     /// Restore set-id bits, devices, and security.* and trusted.* attributes, too
     #[arg(long)]
     pub privileged: bool,
+    /// Keep what can be read of files that no copy gives whole, as NAME.damaged, zeros for the rest
+    #[arg(long)]
+    pub salvage: bool,
     /// Say which cartridges would be read, and read none
     #[arg(long)]
     pub dry_run: bool,

@@ -29,6 +29,7 @@ pub(super) fn run(bench: &Bench, restore: &args::Restore) -> Result<Exit, Failur
             privileged_attributes: restore.privileged,
         },
         drive: restore.drive.clone(),
+        salvage: restore.salvage,
         dry_run: restore.dry_run,
     };
     let tally = restore::run(&bench.settings, &catalog, &request, &bench.desk)?;

@@ -138,6 +138,25 @@ impl NewFile {
         Ok(())
     }
 
+    /// Reads back what was written at `offset`, at most `buffer`; 0 behind the last byte.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, DestinationError> {
+        loop {
+            match self.file.read_at(buffer, offset) {
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                read => return read.map_err(|error| self.error("reading", &error)),
+            }
+        }
+    }
+
+    /// Sends it to a place beside the one that it was begun for, whose name says that it is damaged.
+    pub(super) fn mark_damaged(&mut self) {
+        self.place.mark_damaged();
+    }
+
     pub(super) fn link_group(&self) -> Option<LinkGroup> {
         self.item.posix.as_ref()?.link_group
     }

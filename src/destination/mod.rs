@@ -277,6 +277,17 @@ impl Destination {
         Ok(restored)
     }
 
+    /// Keeps a file of which not all is right: beside its place, under its name and `.damaged`, and
+    /// never under its own. What was not written of it is zeros.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be put there, or something is there already. Then it is gone.
+    pub fn finish_damaged(&mut self, mut file: NewFile) -> Result<Restored, DestinationError> {
+        file.mark_damaged();
+        file.finish(&self.rules, false)
+    }
+
     fn remember(&mut self, link: (LinkGroup, Digest), path: &[u8]) {
         if self.links.len() < LINKS_REMEMBERED {
             self.links.insert(link, path.to_vec());

@@ -26,6 +26,10 @@ const READ: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// Directories kept open on the way to the one used last.
 const KEPT: usize = 32;
+/// What follows the name of a file of which not all is right.
+const DAMAGED: &[u8] = b".damaged";
+/// Bytes of the longest name that file systems take.
+const NAME_MAX: usize = 255;
 /// A name, its stand-in, and the stand-in of that at most.
 const NAMES_TRIED: usize = 3;
 
@@ -90,6 +94,18 @@ impl Place {
         let above = self.path.len() - self.name.len();
         let path = [&self.path[..above], &name].concat();
         Self { directory: self.directory, name, path, stand_in: true }
+    }
+}
+
+impl Place {
+    /// Turns it into the place beside it whose name ends in [`DAMAGED`].
+    pub(super) fn mark_damaged(&mut self) {
+        let kept = self.name.len().min(NAME_MAX - DAMAGED.len());
+        self.path.truncate(self.path.len() - (self.name.len() - kept));
+        self.name.truncate(kept);
+        self.name.extend_from_slice(DAMAGED);
+        self.path.extend_from_slice(DAMAGED);
+        self.stand_in = true;
     }
 }
 

@@ -6,6 +6,7 @@ mod desk;
 mod error;
 pub mod export;
 pub mod findings;
+pub mod holes;
 pub mod library;
 pub mod monitor;
 pub mod mount;

@@ -15,6 +15,7 @@ use crate::{
     clock::Clock,
     ident::{Barcode, PoolName, SourceName, Volser},
     item::{Key, Version},
+    job::holes::{Hole, Span},
     position::ObjectNumber,
     source::Problem,
 };
@@ -186,6 +187,19 @@ pub enum Event<'a> {
         /// Whether the volume was read whole, and not a sample.
         whole: bool,
     },
+    /// The map of what a volume does not give, in the order in which it lies there.
+    Holes {
+        /// The volume.
+        volser: Volser,
+        /// Its sticker.
+        barcode: Option<Barcode>,
+        /// Where.
+        holes: &'a [Hole],
+        /// How many more there are.
+        more: u64,
+    },
+    /// What could be read of a file that no copy gives whole is kept beside its place.
+    Salvaged(Salvaged<'a>),
     /// A volume left the drive.
     Ejected {
         /// The volume.
@@ -331,6 +345,26 @@ pub struct Lost<'a> {
     pub why: NotRestored,
     /// The device's or the system's own words.
     pub detail: String,
+}
+
+/// What is kept of a file that no copy gives whole.
+#[derive(Debug, Serialize)]
+pub struct Salvaged<'a> {
+    /// The source.
+    pub source: &'a SourceName,
+    /// The item.
+    #[serde(flatten)]
+    pub key: &'a Key,
+    /// Its version.
+    #[serde(skip_serializing_if = "Version::is_none")]
+    pub version: &'a Version,
+    /// Where it is kept, below the destination.
+    pub path: String,
+    /// Bytes of it that could be read.
+    pub bytes: u64,
+    /// Bytes of the file that could not: zeros stand there. None when all were read, and something
+    /// among them is wrong.
+    pub missing: &'a [Span],
 }
 
 /// Why an item did not come back.

@@ -16,6 +16,26 @@ use crate::{
 /// The longest block that a volume of format 1 has, in bytes.
 pub(in crate::job) const BLOCK_MAX: usize = 1 << 20;
 
+/// Reads the next object into a buffer with room for a guard. A block that comes with a wrong CRC is
+/// read once more before it is taken for damaged: cable, adapter and memory fail more often than a
+/// tape that the drive itself finds good. What was said the first time comes along.
+///
+/// # Errors
+///
+/// As [`Drive::read_guarded`].
+pub(in crate::job) fn read_twice(
+    drive: &mut Drive,
+    buffer: &mut [u8],
+) -> Result<(ReadOutcome, Option<DriveError>), DriveError> {
+    let first = match drive.read_guarded(buffer) {
+        Err(error @ DriveError::Damaged(_)) => error,
+        outcome => return outcome.map(|outcome| (outcome, None)),
+    };
+    let Some(object) = first.fault().and_then(|fault| fault.object) else { return Err(first) };
+    drive.locate(object)?;
+    Ok((drive.read_guarded(buffer)?, Some(first)))
+}
+
 /// Reads the blocks of one tape file, from where the drive stands up to its filemark.
 #[derive(Debug)]
 pub(in crate::job) struct TapeFile<'a> {

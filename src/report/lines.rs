@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use crate::{
+    ident::Volser,
     job::monitor::{
         Event, Lost, NotRestored, Prompt, RestoreEnded, RestorePlanned, RestoreStaged,
-        RestoreVolume, Stage,
+        RestoreVolume, Salvaged, Stage,
     },
     printable::Printable,
+    report::holes,
     unit::{ByteCount, Count, Span},
 };
+
+/// Missing spans of one file that are told.
+const SPANS_TOLD: usize = 20;
 
 /// The verb of a stage that is under way.
 pub(super) fn doing(stage: Stage) -> &'static str {
@@ -49,23 +54,7 @@ pub fn sentence(event: &Event<'_>) -> Option<String> {
     Some(match event {
         Event::Progress(_) | Event::JobStarted { .. } | Event::Restored { .. } => return None,
         Event::StageStarted { stage, of } => format!("{} {of}", doing(*stage)),
-        Event::StageEnded { stage, of, count, bytes } => {
-            let (count, bytes) = (Count(*count), ByteCount(*bytes));
-            match stage {
-                Stage::List => format!("{of}: listed {count} items"),
-                Stage::Seal | Stage::Write => {
-                    format!("{of}: {} {count} segments, {bytes}", done(*stage))
-                }
-                Stage::Plan
-                | Stage::Fetch
-                | Stage::Flush
-                | Stage::Commit
-                | Stage::Verify
-                | Stage::Eject
-                | Stage::Restore
-                | Stage::Rebuild => format!("{of}: {} {count}, {bytes}", done(*stage)),
-            }
-        }
+        Event::StageEnded { stage, of, count, bytes } => stage_ended(*stage, of, *count, *bytes),
         Event::Planned { source, listed, held, wanted, wanted_bytes, gone } => format!(
             "{source}: {} items, {} held already, {} to fetch ({}), {} gone since the last run",
             Count(*listed),
@@ -96,13 +85,15 @@ pub fn sentence(event: &Event<'_>) -> Option<String> {
         ),
         Event::VolumeClosed { volser, why } => format!("{volser} takes no more: {why}"),
         Event::VolumeFinding { volser, what } => format!("{volser}: {what}"),
-        Event::Verified { volser, segments, bytes, findings, whole } => format!(
-            "{volser}: read back {} ({}), {} segments agree, {} findings",
+        Event::Verified { volser, segments, bytes, findings, whole } => verified(
+            *volser,
+            (*segments, *bytes, *findings),
             if *whole { "whole" } else { "in part" },
-            ByteCount(*bytes),
-            Count(*segments),
-            Count(*findings)
         ),
+        Event::Holes { volser, barcode, holes: list, more } => {
+            holes::map((*volser, *barcode), list, *more)
+        }
+        Event::Salvaged(salvaged) => kept(salvaged),
         Event::Ejected { volser, to } => format!("{volser} is out of the drive: {to}"),
         Event::Moved { cartridge, from, to } => format!("{cartridge}: from {from} to {to}"),
         Event::Cleaned { drive, cartridge, outcome } => cleaned(drive, cartridge, outcome),
@@ -116,6 +107,31 @@ pub fn sentence(event: &Event<'_>) -> Option<String> {
             ending(job, outcome, *losses, *findings)
         }
     })
+}
+
+fn stage_ended(stage: Stage, of: &str, count: u64, bytes: u64) -> String {
+    let (count, bytes) = (Count(count), ByteCount(bytes));
+    match stage {
+        Stage::List => format!("{of}: listed {count} items"),
+        Stage::Seal | Stage::Write => format!("{of}: {} {count} segments, {bytes}", done(stage)),
+        Stage::Plan
+        | Stage::Fetch
+        | Stage::Flush
+        | Stage::Commit
+        | Stage::Verify
+        | Stage::Eject
+        | Stage::Restore
+        | Stage::Rebuild => format!("{of}: {} {count}, {bytes}", done(stage)),
+    }
+}
+
+fn verified(volser: Volser, (segments, bytes, findings): (u64, u64, u64), how: &str) -> String {
+    format!(
+        "{volser}: read back {how} ({}), {} segments agree, {} findings",
+        ByteCount(bytes),
+        Count(segments),
+        Count(findings)
+    )
 }
 
 fn restore_planned(planned: RestorePlanned) -> String {
@@ -193,6 +209,18 @@ fn not_restored(lost: &Lost<'_>) -> String {
         line.push_str(&format!("{joint} {}", Printable::from(&*lost.detail)));
     }
     line
+}
+
+fn kept(salvaged: &Salvaged<'_>) -> String {
+    let what = match salvaged.missing {
+        [] => "all of it could be read, and something in it is wrong".to_owned(),
+        missing => {
+            let told: Vec<String> = missing.iter().take(SPANS_TOLD).map(holes::span).collect();
+            let more = if missing.len() > SPANS_TOLD { ", …" } else { "" };
+            format!("there are zeros in place of bytes {}{more}", told.join(", "))
+        }
+    };
+    format!("kept {} of what could be read in {}: {what}", ByteCount(salvaged.bytes), salvaged.path)
 }
 
 fn ending(job: &str, outcome: &str, losses: u64, findings: u64) -> String {

@@ -2,6 +2,7 @@
 //!
 //! Nothing outside `report` and `cli` prints.
 
+mod holes;
 mod json;
 mod lines;
 mod progress;

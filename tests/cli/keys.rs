@@ -198,6 +198,20 @@ fn a_block_that_is_damaged_on_its_way_is_named_and_written_or_read_again() {
     let what = found[0]["what"].as_str().unwrap();
     assert!(what.contains("did when it was read again"), "{what}");
     assert!(done.err.contains("object 5") || what.contains("object 5"), "{what}\n{}", done.err);
+    // A restore reads it once more, too, before it takes it for damaged.
+    faults(r#"[{"command": "read", "object": 5, "times": 1, "effect": {"flip-bit": 99}}]"#);
+    let done = home.run(&["--json", "restore", "", "--to", "once"]).exits(1);
+    let found = done.events("volume-finding");
+    assert_eq!(found.len(), 1, "{}", done.out);
+    let what = found[0]["what"].as_str().unwrap();
+    assert!(what.contains("object 5") && what.contains("did when it was read again"), "{what}");
+    assert!(done.events("not-restored").is_empty() && done.events("holes").is_empty());
+    same(&home, &home.path("once"));
+    // What is wrong twice is damaged, and still no word against the tape.
+    faults(r#"[{"command": "read", "object": 5, "times": 2, "effect": {"flip-bit": 99}}]"#);
+    let done = home.run(&["--json", "restore", "", "--to", "twice"]).exits(1);
+    assert!(!done.events("not-restored").is_empty() && !done.events("holes").is_empty());
+    assert!(!home.run(&["media", "show", "T00001"]).exits(0).out.contains("bad"));
     faults("[]");
     home.run(&["verify", "T00001"]).exits(0);
     home.run(&["restore", "", "--to", "back"]).exits(0);

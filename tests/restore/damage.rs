@@ -13,7 +13,7 @@ use tapevault::{
 use crate::rig::{Rig, noise, on, picture, take_from_mail_slot};
 
 /// Thirty files of 700,000 bytes and a larger one, on so many volumes.
-fn archived(copies: u8) -> Rig {
+pub(crate) fn archived(copies: u8) -> Rig {
     let rig = Rig::new(copies);
     for number in 0..30 {
         let name = format!("{number:02}");
@@ -25,7 +25,7 @@ fn archived(copies: u8) -> Rig {
     rig
 }
 
-fn bad_spot(object: u64) -> Fault {
+pub(crate) fn bad_spot(object: u64) -> Fault {
     Fault::always(Effect::MediumError).at(CommandKind::Read).before_object(object)
 }
 
@@ -38,7 +38,7 @@ fn another_copy_serves() {
     let rig = archived(2);
     let copies = rig.first_copies();
     assert_eq!(copies.len(), 2);
-    for (to, fault) in [("medium error", bad_spot as fn(u64) -> Fault), ("flipped", flipped)] {
+    for (to, fault) in [("flipped", flipped as fn(u64) -> Fault), ("medium error", bad_spot)] {
         let faults: Vec<Fault> =
             copies.iter().take(1).map(|(volser, object)| on(*volser, fault(object + 3))).collect();
         // The volume that is read is whichever is nearer: both get a bad spot, at different places.

@@ -5,5 +5,6 @@
 mod damage;
 mod directory;
 mod rig;
+mod salvage;
 mod staged;
 mod store;

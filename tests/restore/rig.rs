@@ -18,7 +18,7 @@ use tapevault::{
     config,
     destination::Options,
     digest::Digest,
-    emulator::{self, Fault, Generation, Library, LibraryPlan},
+    emulator::{self, Cartridge, Fault, Generation, Library, LibraryPlan},
     job::{
         Desk, JobError,
         archive::{self, Half},
@@ -96,12 +96,25 @@ const CARTRIDGE_BYTES: u64 = 4_000_000_000;
 impl Rig {
     /// A library with three cartridges and a job `all` that writes so many copies of one directory.
     pub(crate) fn new(copies: u8) -> Self {
+        Self::of(copies, emulator::Settings::default(), CARTRIDGE_BYTES, |_| {})
+    }
+
+    /// The same with machines and cartridges that have their ways.
+    pub(crate) fn of(
+        copies: u8,
+        ways: emulator::Settings,
+        capacity_bytes: u64,
+        change: fn(&mut Cartridge),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path();
-        let library = Library::create(&home.join("library"), &LibraryPlan::default()).unwrap();
+        let plan = LibraryPlan { settings: ways, ..LibraryPlan::default() };
+        let library = Library::create(&home.join("library"), &plan).unwrap();
         for barcode in ["TST001L8", "TST002L8", "TST003L8"] {
             let barcode = barcode.parse().unwrap();
-            library.add_cartridge(barcode, Generation::Lto8, CARTRIDGE_BYTES).unwrap();
+            let mut cartridge = Cartridge::new(barcode, Generation::Lto8, capacity_bytes);
+            change(&mut cartridge);
+            library.add(&cartridge).unwrap();
         }
         let config = format!(
             r#"
@@ -150,6 +163,14 @@ impl Rig {
         Desk::new(clock, monitor, self.settings.staging.dir.clone())
     }
 
+    /// Runs the job, which may end early.
+    pub(crate) fn try_archive(&self) -> Result<Tally, JobError> {
+        let listener = Arc::new(Listener::default());
+        let (job, half) = ("all".parse().unwrap(), Half::Both);
+        let request = archive::Request { job, half, copies: None, drive: None, dry_run: false };
+        archive::run(&self.settings, &request, &self.desk(&listener))
+    }
+
     /// Runs the job, or a half of it.
     pub(crate) fn archive(&self, half: Half) -> Tally {
         let listener = Arc::new(Listener::default());
@@ -188,6 +209,13 @@ impl Rig {
 
     /// Reads a volume back; what was found.
     pub(crate) fn verify(&self, volume: &Volume) -> Vec<String> {
+        let told = self.verified(volume);
+        let found = told.all("volume-finding");
+        found.iter().map(|event| event["what"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// Reads a volume back; all that was told.
+    pub(crate) fn verified(&self, volume: &Volume) -> Told {
         let listener = Arc::new(Listener::default());
         let desk = self.desk(&listener);
         let catalog = self.catalog();
@@ -198,9 +226,8 @@ impl Rig {
         station.put_away(&catalog, &desk).unwrap();
         drop((station, desk));
         let told = Told(Arc::try_unwrap(listener).unwrap().events.into_inner().unwrap());
-        let found = told.all("volume-finding");
-        assert_eq!(found.len() as u64, count);
-        found.iter().map(|event| event["what"].as_str().unwrap().to_owned()).collect()
+        assert_eq!(told.all("volume-finding").len() as u64, count);
+        told
     }
 
     /// When the newest run of a source ended.
@@ -226,6 +253,7 @@ impl Rig {
             to: self.path(to),
             options: Options::default(),
             drive: None,
+            salvage: false,
             dry_run: false,
         }
     }

@@ -255,6 +255,7 @@ impl World {
             to: self.path(to),
             options: Options { overwrite: true, ..Options::default() },
             drive: None,
+            salvage: false,
             dry_run: false,
         };
         let settings = self.watched(witness);

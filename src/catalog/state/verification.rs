@@ -6,11 +6,12 @@ use crate::{
     catalog::{
         Catalog, CatalogError, Checked, CopyState, Evidence, Verdict,
         state::{
-            copies::set_state, json, nanoseconds, note_time, segment_number, to_json,
-            volume_number, volumes,
+            copies::{self, set_state},
+            json, nanoseconds, note_time, segment_number, to_json, volume_number, volumes,
         },
         store::Fault,
     },
+    clock::Timestamp,
     ident::{SegmentId, VolumeId},
 };
 
@@ -82,6 +83,47 @@ impl Catalog {
                     to_json(&evidence),
                 ))?;
             note_time(transaction, evidence.when)
+        })
+    }
+
+    /// Records, in one transaction, members of copies on a volume that the drive could not read. A
+    /// copy of which nothing is good stays so, and one that was given up.
+    ///
+    /// # Errors
+    ///
+    /// [`CatalogError::Unknown`] when there is no such copy.
+    pub fn add_bad_members(
+        &self,
+        volume: VolumeId,
+        members: &[(SegmentId, u32)],
+        at: Timestamp,
+    ) -> Result<(), CatalogError> {
+        self.store.write("record bad members", |transaction| {
+            let number = volume_number(transaction, volume)?;
+            for (id, ordinal) in members {
+                let segment = segment_number(transaction, *id)?;
+                let copy = copies::load(transaction, segment, number)?
+                    .ok_or_else(|| Fault::unknown(format!("copy of segment {id} on {volume}")))?;
+                let known: u32 = transaction
+                    .prepare_cached(
+                        "SELECT count(*) FROM bad_member WHERE segment = ?1 AND volume = ?2",
+                    )?
+                    .query_row((segment, number), |row| row.get(0))?;
+                match copy.state {
+                    CopyState::OnTape | CopyState::Verified => {
+                        set_state(transaction, (*id, volume), (CopyState::Bad, at))?;
+                    }
+                    CopyState::Bad if known > 0 => {}
+                    CopyState::Bad | CopyState::Void => continue,
+                }
+                transaction
+                    .prepare_cached(
+                        "INSERT OR IGNORE INTO bad_member (segment, volume, ordinal)
+                         VALUES (?1, ?2, ?3)",
+                    )?
+                    .execute((segment, number, ordinal))?;
+            }
+            note_time(transaction, at)
         })
     }
 

@@ -1,21 +1,27 @@
 //! Bringing items back from tape: select, plan, read in the order of the tape, put into place.
 
+mod missed;
 mod outcome;
 mod plan;
 mod read;
+mod salvage;
 mod select;
 mod spool;
 mod there;
 mod wanted;
 
-use std::{collections::HashSet, path::PathBuf, sync::atomic::Ordering};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+    sync::atomic::Ordering,
+};
 
 use crate::{
     catalog::{Catalog, Query},
     causes,
     destination::Destination,
     ident::{Barcode, Volser, VolumeId},
-    item::{Kind, Place},
+    item::{Key, Kind, Place},
     job::{
         Desk, JobError,
         findings::Tally,
@@ -27,7 +33,7 @@ use crate::{
             select::Selected,
             spool::{Spool, SpoolWriter},
             there::Comparison,
-            wanted::{Piece, WantedFile},
+            wanted::{Piece, Wanted, WantedFile},
         },
         rig::{self, Left, RigError, Station},
         settings::Settings,
@@ -39,6 +45,9 @@ pub use crate::destination::Options;
 
 /// Rounds over the links that could not be made without reading.
 const LINK_ROUNDS: u32 = 2;
+
+/// Damaged files of which what can be read is put together; further ones are only reported.
+const DAMAGED_MAX: usize = 100_000;
 
 /// What comes back.
 #[derive(Clone, Debug)]
@@ -65,6 +74,8 @@ pub struct Request {
     pub options: Options,
     /// The drive, instead of the only one.
     pub drive: Option<String>,
+    /// Whether what can be read of files that no copy gives whole is kept beside their places.
+    pub salvage: bool,
     /// Whether to plan only.
     pub dry_run: bool,
 }
@@ -106,6 +117,7 @@ pub fn run(
         station: None,
         mounted: None,
         unavailable: HashSet::new(),
+        damaged: BTreeMap::new(),
         obstacle: None,
         numbers: 0,
         staged_bytes: 0,
@@ -117,6 +129,7 @@ pub fn run(
     let done = restore.restore(&selected, &mut outcome);
     let put_back = restore.put_back();
     let given_up = restore.station.take().map_or(Ok(()), rig::give_up);
+    std::mem::take(&mut outcome.missed).tell(catalog, desk)?;
     desk.progress_now();
     desk.tell(&Event::RestoreEnded(RestoreEnded {
         restored: outcome.restored,
@@ -143,6 +156,8 @@ struct Restore<'a> {
     station: Option<Station>,
     mounted: Option<Volser>,
     unavailable: HashSet<VolumeId>,
+    /// Files that no copy gave and that are to be salvaged, by their places; and why.
+    damaged: BTreeMap<Key, (Wanted, String)>,
     /// Why the first of them cannot be had.
     obstacle: Option<JobError>,
     /// Files numbered so far.
@@ -185,6 +200,10 @@ impl Restore<'_> {
                 outcome.kept
             ));
         }
+        // Those that an early end kept from being salvaged.
+        for (wanted, why) in std::mem::take(&mut self.damaged).into_values() {
+            outcome.lost(&wanted, NotRestored::Damaged, &why)?;
+        }
         let records = outcome.finish_records(&records);
         done?;
         drop(finished.map_err(outcome::fatal)?);
@@ -218,7 +237,8 @@ impl Restore<'_> {
         }
         let pieces = pieces.finish()?;
         self.rounds(pieces, Some(selected), destination, outcome)?;
-        self.links(&selected.links, destination, outcome)
+        self.links(&selected.links, destination, outcome)?;
+        self.salvage(selected, destination, outcome)
     }
 
     /// Puts what needs no tape.
@@ -288,8 +308,9 @@ impl Restore<'_> {
             match selected.take() {
                 Some(selected) => self.announce(selected, &plan),
                 None => self.desk.notice(format!(
-                    "{} members are looked for on other copies",
-                    plan.stops.count()
+                    "{} members are looked for on other copies{}",
+                    plan.stops.count(),
+                    on_volumes(&plan)
                 )),
             }
             let mut settled = self.report_lost(&plan, &mut files, outcome)?;
@@ -440,7 +461,7 @@ impl Restore<'_> {
 
     /// Reports what no volume gives. Returns how many pieces that are.
     fn report_lost(
-        &self,
+        &mut self,
         plan: &Plan,
         files: &mut OpenFiles,
         outcome: &mut Outcome<'_>,
@@ -458,7 +479,15 @@ impl Restore<'_> {
                 }
                 None => String::new(),
             };
-            outcome.lost(&piece.wanted, why, &detail)?;
+            let is_kept = self.request.salvage
+                && !self.request.dry_run
+                && why == NotRestored::Damaged
+                && self.damaged.len() < DAMAGED_MAX;
+            if is_kept {
+                self.damaged.insert(piece.wanted.target.clone(), (piece.wanted, detail));
+            } else {
+                outcome.lost(&piece.wanted, why, &detail)?;
+            }
         }
         Ok(plan.lost.count())
     }
@@ -506,6 +535,16 @@ impl Restore<'_> {
         self.desk.tell(&Event::Ejected { volser, to });
         Ok(())
     }
+}
+
+/// On which volumes, in words.
+fn on_volumes(plan: &Plan) -> String {
+    let volumes = plan.legs.iter().filter_map(|leg| match leg {
+        Leg::Volume(volume, _) => Some(volume.volser.to_string()),
+        Leg::Staging(..) => None,
+    });
+    let volumes: Vec<String> = volumes.collect();
+    if volumes.is_empty() { String::new() } else { format!(": {}", volumes.join(", ")) }
 }
 
 fn put_empty(

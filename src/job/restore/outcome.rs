@@ -18,7 +18,7 @@ use crate::{
     job::{
         Desk, JobError,
         monitor::{Event, Lost},
-        restore::wanted::Wanted,
+        restore::{missed::Missed, wanted::Wanted},
     },
     printable::Printable,
     sorter::Sorter,
@@ -36,7 +36,7 @@ const RECORDS_BYTES: usize = 8 << 20;
 /// Takes what became of each item.
 #[derive(Debug)]
 pub(super) struct Outcome<'a> {
-    desk: &'a Desk,
+    pub(super) desk: &'a Desk,
     to: &'a Path,
     records: Option<Records>,
     /// Items that are in their place.
@@ -49,6 +49,8 @@ pub(super) struct Outcome<'a> {
     pub(super) lost: u64,
     /// Directories that were there before.
     pub(super) kept: u64,
+    /// What volumes did not give.
+    pub(super) missed: Missed,
 }
 
 /// The lines of [`RECORDS`], by the names here: the same restore again says the same.
@@ -93,7 +95,17 @@ impl Here {
 
 impl<'a> Outcome<'a> {
     pub(super) fn new(desk: &'a Desk, to: &'a Path) -> Self {
-        Self { desk, to, records: None, restored: 0, already: 0, bytes: 0, lost: 0, kept: 0 }
+        Self {
+            desk,
+            to,
+            records: None,
+            restored: 0,
+            already: 0,
+            bytes: 0,
+            lost: 0,
+            kept: 0,
+            missed: Missed::default(),
+        }
     }
 
     /// An item is in its place.
@@ -158,6 +170,15 @@ impl<'a> Outcome<'a> {
         };
         let detail = crate::causes::chain(&error);
         self.lost_item(source, (&item.key, &item.version), why, &detail)
+    }
+
+    /// An item was put together from several damaged copies.
+    pub(super) fn put_together(&self, wanted: &Wanted) {
+        let key = wanted.item.key.printable();
+        self.desk.notice(format!(
+            "{}: {key}: no copy of it is whole, and all of them together are",
+            wanted.source
+        ));
     }
 
     /// An item does not come back.

@@ -71,7 +71,7 @@ pub fn volume(
             walk.chosen(|number, _| number % step == 0)?
         }
     };
-    let Walk { volume, volser, findings, checked, good, bytes, other_drive, .. } = walk;
+    let Walk { volume, volser, findings, checked, holes, good, bytes, other_drive, .. } = walk;
     if let Some(volume) = &volume {
         let method = if other_drive { Method::OtherDrive } else { Method::AfterReload };
         let evidence = Evidence {
@@ -84,6 +84,8 @@ pub fn volume(
         };
         catalog.record_verification(&evidence, &checked)?;
     }
+    let barcode = volume.and_then(|volume| volume.barcode);
+    holes.tell(catalog, (id, volser, barcode), desk)?;
     desk.tell(&Event::Verified { volser, segments: good, bytes, findings, whole });
     Ok(findings)
 }

@@ -5,7 +5,11 @@ use std::io;
 use crate::{
     drive::{DriveError, GUARD, ReadOutcome},
     job::{
-        Desk, JobError, monitor::Counters, rig::Station, tape::BLOCK_MAX, verify::sweep::Stop::Open,
+        Desk, JobError,
+        monitor::Counters,
+        rig::Station,
+        tape::{BLOCK_MAX, read_twice},
+        verify::sweep::Stop::Open,
     },
     pipeline::{self, DrainError, Fill, Flow, drain},
     position::ObjectNumber,
@@ -43,7 +47,7 @@ pub(super) struct Swept {
     pub(super) blocks: u64,
     /// Which of them could not be read, numbered from 0.
     pub(super) unread: Vec<u64>,
-    /// What was said of the first that came with a wrong CRC.
+    /// What was said of the first that came with a wrong CRC, once or twice.
     pub(super) damaged: Option<String>,
     /// How it ended.
     pub(super) end: Stop,
@@ -106,7 +110,13 @@ impl Swept {
             return Ok(Fill::End);
         }
         let all = stretch.blocks == Some(self.blocks);
-        self.end = match station.drive.read_guarded(buffer) {
+        let read = read_twice(&mut station.drive, buffer).map(|(outcome, first)| {
+            if let Some(first) = first {
+                self.damaged.get_or_insert_with(|| first.to_string());
+            }
+            outcome
+        });
+        self.end = match read {
             Ok(ReadOutcome::Block(_) | ReadOutcome::LongBlock { .. }) if all => Stop::TooLong,
             Ok(ReadOutcome::Block(bytes)) => {
                 self.blocks += 1;

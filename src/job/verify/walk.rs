@@ -12,6 +12,7 @@ use crate::{
     ident::{SegmentId, Volser, VolumeId},
     job::{
         Desk, JobError,
+        holes::Holes,
         monitor::Event,
         rig::Station,
         tape::BLOCK_MAX,
@@ -49,6 +50,8 @@ pub(super) struct Walk<'a> {
     pub(super) block_size: u32,
     pub(super) findings: u64,
     pub(super) checked: Vec<Checked>,
+    /// What does not agree, for a map.
+    pub(super) holes: Holes,
     /// Segments that agreed.
     pub(super) good: u64,
     /// Bytes of the segments that were read.
@@ -105,6 +108,7 @@ impl<'a> Walk<'a> {
             block_size,
             findings: 0,
             checked: Vec::new(),
+            holes: Holes::default(),
             good: 0,
             bytes: 0,
             other_drive,
@@ -314,6 +318,8 @@ impl<'a> Walk<'a> {
             self.desk.tell(&Event::VolumeFinding { volser: self.volser, what });
         }
         self.count(read.count);
+        read.holes.into_iter().for_each(|hole| self.holes.push(hole));
+        self.holes.add_unlisted(read.unlisted);
         self.good += u64::from(read.verdict == Some(Verdict::Good));
         if let Some(verdict) = read.verdict
             && let Some(volume) = &self.volume
@@ -358,6 +364,9 @@ impl<'a> Walk<'a> {
         }
         for what in index.findings {
             self.found(say(&format!("is hit: {what}")));
+        }
+        if let (Some(what), true) = (&swept.damaged, swept.unread.is_empty()) {
+            self.found(say(&segment::read_again(Some(what))));
         }
         if swept.end != Stop::Filemark {
             self.found(say("is not followed by the filemark that ends it"));

@@ -16,7 +16,7 @@ pub(super) use motion::{Motion, motion};
 pub(super) use survey::{Standing, Survey};
 
 use crate::{
-    catalog::{Catalog, CopyState, Segment},
+    catalog::{Catalog, CopyState, Segment, SegmentCopy},
     ident::{SegmentId, VolumeId},
     job::{
         Desk, JobError,
@@ -240,13 +240,15 @@ impl Planner<'_> {
 
     /// Why there is no copy to read.
     fn why_not(&self, piece: &Piece) -> Result<NotRestored, JobError> {
-        if !piece.tried.is_empty() {
-            return Ok(NotRestored::Damaged);
-        }
         let segment = piece.member.place.segment;
         let copies = self.catalog.copies(segment)?;
-        if copies.iter().any(|copy| self.unavailable.contains(&copy.volume)) {
+        let excluded = piece.excluded();
+        let is_untried = |copy: &SegmentCopy| !excluded.contains(&Some(copy.volume));
+        if copies.iter().any(|copy| is_untried(copy) && self.unavailable.contains(&copy.volume)) {
             return Ok(NotRestored::NoVolume);
+        }
+        if !piece.tried.is_empty() {
+            return Ok(NotRestored::Damaged);
         }
         let staged = self.catalog.segment(segment)?.is_some_and(|segment| segment.staged);
         Ok(if staged { NotRestored::Staged } else { NotRestored::NoCopy })

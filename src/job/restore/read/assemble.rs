@@ -8,14 +8,17 @@ use std::{
 use crate::{
     catalog::{self, Catalog},
     destination::{Destination, NewFile},
+    ident::SegmentId,
     job::{
         Desk, JobError,
+        holes::Span,
         monitor::Event,
         restore::{
+            missed::Hit,
             outcome::Outcome,
             plan::{Plan, Stop},
             read::{
-                Delivery, OfLeg,
+                Delivery, Missing, OfLeg,
                 member::{Arriving, Unfit},
                 of_leg,
             },
@@ -30,6 +33,8 @@ use crate::{
 
 /// Files in several pieces that are open at once; the pieces of others wait for another round.
 const OPEN_MAX: usize = 400;
+/// Bad members of one volume that are kept before the catalog is told.
+const BAD_MAX: usize = 1000;
 /// Findings of one volume that the catalog takes down; their number is in the report anyway.
 const EVENTS_MAX: u32 = 1000;
 
@@ -72,6 +77,8 @@ pub(in crate::job::restore) struct Assembler<'a, 'b> {
     stops: Option<Peekable<OfLeg<'a>>>,
     current: Option<Current>,
     events: u32,
+    /// Members that the tape does not give, until the catalog knows.
+    bad: Vec<(SegmentId, u32)>,
 }
 
 /// A member that has begun.
@@ -88,11 +95,20 @@ struct Current {
 /// Why a piece is not taken.
 enum Refusal {
     /// Try another copy.
-    Copy(String),
+    Copy(Defect),
     /// The destination does not take the file.
     File(crate::destination::DestinationError),
     /// Too many files are open.
     Later,
+}
+
+/// What is wrong with a copy of a member.
+struct Defect {
+    why: String,
+    /// Where, if that is known.
+    hit: Option<Hit>,
+    /// Whether it is the tape that is at fault.
+    is_tapes: bool,
 }
 
 impl<'a, 'b> Assembler<'a, 'b> {
@@ -115,6 +131,7 @@ impl<'a, 'b> Assembler<'a, 'b> {
             stops: None,
             current: None,
             events: 0,
+            bad: Vec::new(),
         }
     }
 
@@ -129,7 +146,7 @@ impl<'a, 'b> Assembler<'a, 'b> {
     pub(super) fn take(&mut self, delivery: Delivery, block: &[u8]) -> Result<Flow, JobError> {
         match delivery {
             Delivery::Block(object) => self.take_block(object, block)?,
-            Delivery::Bad(object, why) => self.take_bad(object, &why)?,
+            Delivery::Bad(object, missing) => self.take_bad(object, &missing)?,
         }
         Ok(Flow::Continue)
     }
@@ -138,12 +155,12 @@ impl<'a, 'b> Assembler<'a, 'b> {
     pub(super) fn end(&mut self) -> Result<(), JobError> {
         if let Some(current) = self.current.take() {
             let stop = self.set_aside(current);
-            self.failed(stop, Refusal::Copy("its end did not come".to_owned()))?;
+            self.failed(stop, Refusal::without_place("its end did not come"))?;
         }
         while let Some(stop) = self.next_stop(ObjectNumber(u64::MAX))? {
-            self.failed(stop, Refusal::Copy("it did not come".to_owned()))?;
+            self.failed(stop, Refusal::without_place("it did not come"))?;
         }
-        Ok(())
+        self.note_bad()
     }
 
     /// Leaves a volume's pieces to another round: it cannot be had.
@@ -158,15 +175,33 @@ impl<'a, 'b> Assembler<'a, 'b> {
         Ok(())
     }
 
-    fn take_bad(&mut self, object: ObjectNumber, why: &str) -> Result<(), JobError> {
+    fn take_bad(&mut self, object: ObjectNumber, missing: &Missing) -> Result<(), JobError> {
         if let Some(current) = self.current.take() {
             let stop = self.set_aside(current);
-            self.failed(stop, Refusal::Copy(why.to_owned()))?;
+            let defect = Defect::of(missing, object, &stop);
+            self.failed(stop, Refusal::Copy(defect))?;
         }
         while let Some(stop) = self.next_stop(object)? {
-            self.failed(stop, Refusal::Copy(why.to_owned()))?;
+            let refusal = if stop.last < object {
+                // It has been read for another item; its bytes do not come twice in a row.
+                Refusal::Later
+            } else {
+                Refusal::Copy(Defect::of(missing, object, &stop))
+            };
+            self.failed(stop, refusal)?;
         }
         Ok(())
+    }
+
+    /// Tells the catalog which members the tape does not give.
+    fn note_bad(&mut self) -> Result<(), JobError> {
+        let bad = std::mem::take(&mut self.bad);
+        match self.volume {
+            Some(volume) if !bad.is_empty() => {
+                Ok(self.catalog.add_bad_members(volume.id, &bad, self.desk.clock.now())?)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn take_block(&mut self, object: ObjectNumber, block: &[u8]) -> Result<(), JobError> {
@@ -237,13 +272,15 @@ impl<'a, 'b> Assembler<'a, 'b> {
             if !complete {
                 return Ok(());
             }
-            current.arriving.check_head(&piece.member).map_err(Refusal::of)?;
+            let checked = current.arriving.check_head(&piece.member);
+            checked
+                .map_err(|unfit| Refusal::of(unfit, (piece.member.offset, piece.member.data)))?;
             let (file, left) = self.open(piece)?;
             (current.file, current.left, content) = (Some(file), left, rest);
         }
         let file = current.file.as_ref().expect("opened above");
         let taken = current.arriving.take(content, file);
-        taken.map_err(Refusal::of)
+        taken.map_err(|unfit| Refusal::of(unfit, (piece.member.data, piece.member.end())))
     }
 
     /// The file that a piece belongs to, and how many of its pieces are still to come.
@@ -261,11 +298,15 @@ impl<'a, 'b> Assembler<'a, 'b> {
     fn finish(&mut self, mut current: Current) -> Result<(), JobError> {
         if let Err(unfit) = current.arriving.agree(&current.stop.piece.member) {
             let stop = self.set_aside(current);
-            return self.failed(stop, Refusal::of(unfit));
+            let content = (stop.piece.member.data, stop.piece.member.end());
+            return self.failed(stop, Refusal::of(unfit, content));
         }
         self.settled += 1;
         let Current { stop: Stop { piece, .. }, file, left, .. } = current;
         let file = file.expect("a header comes before the end");
+        if let (Some(volume), false) = (self.volume, piece.tried.is_empty()) {
+            self.outcome.missed.came(piece.member.place, volume.volser);
+        }
         if left > 1 {
             self.files.open.insert(piece.number, Open { file, left: left - 1 });
             return Ok(());
@@ -293,9 +334,20 @@ impl<'a, 'b> Assembler<'a, 'b> {
                 }
                 self.outcome.refused(&piece.wanted.source, &piece.wanted.item, error)
             }
-            Refusal::Copy(why) => {
+            Refusal::Copy(Defect { why, hit, is_tapes }) => {
                 self.settled += 1;
                 self.note(&piece, stop.first, &why)?;
+                if let (Some(volume), Some(hit)) = (self.volume, hit) {
+                    let (segment, what) =
+                        ((stop.begin, stop.block_size), (&piece.wanted, &piece.member));
+                    self.outcome.missed.add(volume, segment, what, hit);
+                }
+                if is_tapes {
+                    self.bad.push((piece.member.place.segment, piece.member.place.ordinal));
+                    if self.bad.len() >= BAD_MAX {
+                        self.note_bad()?;
+                    }
+                }
                 let origin = self.volume.map(|volume| volume.id);
                 piece.tried.push(Tried { origin, why });
                 self.again.push(&piece)
@@ -345,10 +397,40 @@ impl Current {
 }
 
 impl Refusal {
-    fn of(unfit: Unfit) -> Self {
+    /// Something is wrong with these bytes of the segment.
+    fn of(unfit: Unfit, (from, to): (u64, u64)) -> Self {
         match unfit {
-            Unfit::Wrong(why) => Self::Copy(why),
+            Unfit::Wrong(why) => {
+                let hit = Hit { bytes: Span { from, to }, unread: false, more: false };
+                // Memory or a cable may have done it: `verify` tells whether it was the tape.
+                Self::Copy(Defect { why, hit: Some(hit), is_tapes: false })
+            }
             Unfit::Destination(error) => Self::File(error),
+        }
+    }
+
+    fn without_place(why: &str) -> Self {
+        Self::Copy(Defect { why: why.to_owned(), hit: None, is_tapes: false })
+    }
+}
+
+impl Defect {
+    /// An object that a stop needs cannot be had.
+    fn of(missing: &Missing, object: ObjectNumber, stop: &Stop) -> Self {
+        let why = missing.why().to_owned();
+        let size = u64::from(stop.block_size);
+        let from = object.0.saturating_sub(stop.begin.0).saturating_mul(size);
+        let member = &stop.piece.member;
+        let whole = Span { from: member.offset, to: member.end() };
+        let hit = Span { from, to: from.saturating_add(size) }.within(whole).map(|bytes| Hit {
+            bytes,
+            unread: true,
+            more: bytes.to < whole.to,
+        });
+        match missing {
+            Missing::Tape(_) => Self { why, hit, is_tapes: hit.is_some() },
+            Missing::Path(_) => Self { why, hit, is_tapes: false },
+            Missing::Untried(_) => Self { why, hit: None, is_tapes: false },
         }
     }
 }

@@ -2,22 +2,23 @@
 //! together.
 
 mod assemble;
+mod head;
 mod member;
 mod staged;
 
 use std::iter::Peekable;
 
 pub(super) use assemble::{Assembler, OpenFiles};
+pub(super) use head::{Head, Missing, Step};
 pub(super) use staged::ReadingStaged;
 
 use crate::{
     catalog::Catalog,
-    drive::{DriveError, GUARD, Preparation, ReadOutcome},
+    drive::{GUARD, Preparation},
     job::{
         Desk, JobError,
-        monitor::Counters,
         restore::{
-            plan::{Motion, Stop, motion},
+            plan::Stop,
             spool::{Spool, SpoolReader},
         },
         rig::Station,
@@ -33,8 +34,6 @@ use crate::{
 const RING_BYTES: usize = 64 << 20;
 /// So many bad spots in a row, and the rest of the volume is not tried: each costs minutes.
 const BAD_SPOTS_MAX: u32 = 16;
-/// How often the drive may be disturbed on one volume.
-const DISTURBANCES_MAX: u32 = 3;
 
 /// What goes to the assembler.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ pub(super) enum Delivery {
     /// The block that is object such and such.
     Block(ObjectNumber),
     /// This object cannot be had.
-    Bad(ObjectNumber, String),
+    Bad(ObjectNumber, Missing),
 }
 
 /// A volume that is to be read.
@@ -75,16 +74,9 @@ impl<'p> Reading<'_, 'p> {
     pub(super) fn run(self, assembler: &mut Assembler<'p, '_>) -> Result<(), JobError> {
         let Self { catalog, station, desk, volume, rank, stops } = self;
         assembler.begin(Some(volume), of_leg(stops, rank)?);
-        let mut reader = Reader {
-            catalog,
-            station,
-            desk,
-            volume,
-            course: Course::new(of_leg(stops, rank)?),
-            next: None,
-            bad_spots: 0,
-            disturbances: 0,
-        };
+        let course = Course::new(of_leg(stops, rank)?);
+        let mut reader =
+            Reader { head: Head::new((catalog, station, desk), volume), course, bad_spots: 0 };
         read_through(BLOCK_MAX + GUARD, desk, |room| reader.fill(room), assembler)
     }
 }
@@ -106,7 +98,7 @@ fn read_through(
     }
 }
 
-fn mount(
+pub(super) fn mount(
     catalog: &Catalog,
     station: &mut Station,
     volume: &Volume,
@@ -179,7 +171,7 @@ impl<'a> Course<'a> {
     }
 
     /// Gives up an object, and with it the rest of the member that it was wanted for.
-    fn bad(&mut self, object: ObjectNumber, why: String) -> Result<Fill<Delivery>, JobError> {
+    fn bad(&mut self, object: ObjectNumber, why: Missing) -> Result<Fill<Delivery>, JobError> {
         self.reached = Some(object);
         self.stops.next().transpose()?;
         Ok(Fill::Block(0, Delivery::Bad(object, why)))
@@ -188,15 +180,9 @@ impl<'a> Course<'a> {
 
 /// The drive's side.
 struct Reader<'a> {
-    catalog: &'a Catalog,
-    station: &'a mut Station,
-    desk: &'a Desk,
-    volume: &'a Volume,
+    head: Head<'a>,
     course: Course<'a>,
-    /// The object before which the tape stands, if that is known.
-    next: Option<ObjectNumber>,
     bad_spots: u32,
-    disturbances: u32,
 }
 
 impl Reader<'_> {
@@ -205,116 +191,20 @@ impl Reader<'_> {
         loop {
             let Some((wanted, block_size)) = self.course.wanted()? else { return Ok(Fill::End) };
             if self.bad_spots >= BAD_SPOTS_MAX {
-                let why = "too many places before it could not be read";
-                return self.course.bad(wanted, why.to_owned());
+                let why = "too many places before it could not be read".to_owned();
+                return self.course.bad(wanted, Missing::Untried(why));
             }
-            match self.read(wanted, block_size, room) {
-                Ok(Some(bytes)) => {
+            match self.head.read(wanted, block_size, room)? {
+                Step::Block(bytes) => {
                     self.bad_spots = 0;
                     return Ok(self.course.good(wanted, bytes));
                 }
-                Ok(None) => {}
-                Err(Trouble::Here(why)) => {
+                Step::Onward => {}
+                Step::Missing(why) => {
                     self.bad_spots += 1;
-                    self.next = None;
                     return self.course.bad(wanted, why);
                 }
-                Err(Trouble::Disturbed(error)) => {
-                    self.next = None;
-                    self.disturbances += 1;
-                    if self.disturbances > DISTURBANCES_MAX {
-                        return Err(self.station.failed(Some(self.volume))(error));
-                    }
-                    tracing::warn!(drive = self.station.name, %error, "disturbed, mounting again");
-                    mount(self.catalog, self.station, self.volume, self.desk)?;
-                }
-                Err(Trouble::Drive(error)) => {
-                    return Err(self.station.failed(Some(self.volume))(error));
-                }
             }
-        }
-    }
-
-    /// Gets to an object and reads it; `None` when it was not reached yet.
-    fn read(
-        &mut self,
-        wanted: ObjectNumber,
-        block_size: u32,
-        room: &mut [u8],
-    ) -> Result<Option<usize>, Trouble> {
-        let is_there = match motion(self.next, wanted, block_size) {
-            Motion::Here => true,
-            Motion::ReadOn(_) => false,
-            Motion::Locate => {
-                self.next = None;
-                self.station.drive.locate(wanted).map_err(Trouble::of)?;
-                self.next = Some(wanted);
-                true
-            }
-        };
-        let size = usize::try_from(block_size).expect("32 bits fit memory").min(BLOCK_MAX);
-        let outcome = match self.station.drive.read_guarded(&mut room[..size + GUARD]) {
-            Ok(outcome) => outcome,
-            // What is passed over need not be good.
-            Err(DriveError::Medium(_) | DriveError::Damaged(_)) if !is_there => {
-                self.next = None;
-                return Ok(None);
-            }
-            Err(error) => return Err(Trouble::of(error)),
-        };
-        self.next = self.next.map(|next| next.after(1));
-        let here = |what: String| Err(Trouble::Here(format!("object {wanted} is {what}")));
-        match outcome {
-            ReadOutcome::Block(bytes) => {
-                Counters::add(&self.desk.counters.read_bytes, bytes as u64);
-                self.desk.progress();
-                if !is_there {
-                    return Ok(None);
-                }
-                if bytes == size {
-                    Ok(Some(bytes))
-                } else {
-                    here(format!("a block of {bytes} bytes"))
-                }
-            }
-            ReadOutcome::LongBlock { .. } | ReadOutcome::Filemark if !is_there => Ok(None),
-            ReadOutcome::LongBlock { bytes } => here(format!("a block of {bytes} bytes")),
-            ReadOutcome::Filemark => here("a filemark".to_owned()),
-            ReadOutcome::EndOfData => here("behind the end of data".to_owned()),
-        }
-    }
-}
-
-/// What keeps a block from being read.
-enum Trouble {
-    /// The tape is bad here, or is not what it should be.
-    Here(String),
-    /// Something came between: the cartridge has to be identified again.
-    Disturbed(DriveError),
-    /// The drive.
-    Drive(DriveError),
-}
-
-impl Trouble {
-    fn of(error: DriveError) -> Self {
-        match error {
-            DriveError::Medium(_)
-            | DriveError::Damaged(_)
-            | DriveError::EndOfMedium(_)
-            | DriveError::EndOfDataMissing(_)
-            | DriveError::Mismatch { .. } => Self::Here(error.to_string()),
-            DriveError::PositionLost(_)
-            | DriveError::NotReady(_)
-            | DriveError::Unknown { .. }
-            | DriveError::Deferred(_) => Self::Disturbed(error),
-            DriveError::NoMedium(_)
-            | DriveError::Unusable(_)
-            | DriveError::WriteProtected(_)
-            | DriveError::Busy(_)
-            | DriveError::Refused { .. }
-            | DriveError::Unsupported(_)
-            | DriveError::Hardware(_)
-            | DriveError::WrongDevice { .. } => Self::Drive(error),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
         monitor::Counters,
         restore::{
             plan::{Standing, Stop},
-            read::{Assembler, Course, Delivery, of_leg, read_through},
+            read::{Assembler, Course, Delivery, Missing, of_leg, read_through},
             spool::Spool,
         },
         tape::BLOCK_MAX,
@@ -66,7 +66,7 @@ impl Reader<'_> {
                 self.desk.progress();
                 Ok(self.course.good(wanted, size))
             }
-            Err(why) => self.course.bad(wanted, why),
+            Err(why) => self.course.bad(wanted, Missing::Tape(why)),
         }
     }
 

@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt};
 
 use crate::{
-    digest::{ChainingValue, Digest, RangeHasher},
-    job::verify::segment::layout::{Member, SparseHasher, gap_bytes},
+    digest::{ChainingValue, Digest, RANGE, RangeHasher},
+    job::{
+        holes::Span as Bytes,
+        verify::segment::layout::{Member, SparseHasher, gap_bytes},
+    },
     tar::UNIT,
 };
 
@@ -53,6 +56,8 @@ pub(super) struct Damage {
     pub(super) offset: u64,
     /// Bytes of that span; 1 when the byte is known.
     pub(super) length: u64,
+    /// Which bytes of the segment that may be, as narrow as is known: apart, ascending.
+    pub(super) spans: Vec<Bytes>,
     /// Whether it could not be read, rather than disagreed.
     pub(super) unread: bool,
     /// What was found there.
@@ -72,7 +77,35 @@ pub(super) enum Trace {
 
 impl Damage {
     pub(super) fn at(struck: Struck, offset: u64, length: u64, unread: bool) -> Self {
-        Self { struck, ordinal: None, offset, length, unread, trace: Trace::None }
+        let spans = vec![Bytes { from: offset, to: offset + length }];
+        Self { struck, ordinal: None, offset, length, spans, unread, trace: Trace::None }
+    }
+
+    /// Makes it as narrow as chaining values of content that begins at `begin` allow: those that
+    /// must be there are given. What could not be read is known to the byte already.
+    pub(super) fn narrow(&mut self, (begin, end): (u64, u64), values: &[ChainingValue]) {
+        let Trace::Values(found) = &self.trace else { return };
+        let holes = if self.unread { std::mem::take(&mut self.spans) } else { Vec::new() };
+        let mut spans: Vec<Bytes> = Vec::new();
+        let mut add = |span: Bytes| match spans.last_mut() {
+            Some(last) if last.to == span.from => last.to = span.to,
+            Some(_) | None => spans.push(span),
+        };
+        for (number, (found, value)) in (0..).zip(found.iter().zip(values)) {
+            let from = begin + number * RANGE;
+            let range = Bytes { from, to: (from + RANGE).min(end) };
+            let mut inside = holes.iter().filter_map(|hole| hole.within(range)).peekable();
+            if inside.peek().is_none() && found != value {
+                add(range);
+            }
+            inside.for_each(&mut add);
+        }
+        if let (Some(first), Some(last)) = (spans.first(), spans.last()) {
+            (self.offset, self.length) = (first.from, last.to - first.from);
+            self.spans = spans;
+        } else {
+            self.spans = holes;
+        }
     }
 }
 
@@ -109,8 +142,8 @@ pub(super) struct Comparison {
     /// What the span has, unless it is data.
     raw: Vec<u8>,
     content: Content,
-    /// The first byte of the span that could not be read.
-    unread: Option<u64>,
+    /// What of the span could not be read.
+    unread: Vec<Bytes>,
     whole: blake3::Hasher,
     out: Compared,
 }
@@ -158,7 +191,7 @@ impl Comparison {
             at: 0,
             raw: Vec::new(),
             content: Content::Plain(RangeHasher::new()),
-            unread: None,
+            unread: Vec::new(),
             whole: blake3::Hasher::new(),
             out,
         }
@@ -206,11 +239,25 @@ impl Comparison {
     }
 
     fn skip(&mut self, bytes: u64) {
+        let (from, to) = (self.at, self.at + bytes);
         if self.span == Span::Tail {
-            self.out.tail_unread.push((self.at, self.at + bytes));
+            self.out.tail_unread.push((from, to));
         }
-        self.unread = self.unread.or(Some(self.at));
-        self.at += bytes;
+        match self.unread.last_mut() {
+            Some(last) if last.to == from => last.to = to,
+            Some(_) | None => self.unread.push(Bytes { from, to }),
+        }
+        if let (Span::Data, Content::Plain(hasher)) = (self.span, &mut self.content) {
+            // What comes behind has its own chaining values, if it comes at its place.
+            static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+            let mut left = bytes;
+            while left > 0 {
+                let now = left.min(ZEROS.len() as u64);
+                hasher.update(&ZEROS[..usize::try_from(now).expect("at most 64 KiB")]);
+                left -= now;
+            }
+        }
+        self.at = to;
     }
 
     fn feed(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -244,7 +291,7 @@ impl Comparison {
         // Entries that contradict each other cannot lead back.
         self.span_end = self.span_end.max(self.at);
         self.span_start = self.at;
-        self.unread = None;
+        self.unread.clear();
         self.raw.clear();
         if self.span == Span::Data {
             let sparse = self.members[self.next].sparse.as_deref();
@@ -268,14 +315,33 @@ impl Comparison {
             Span::Header | Span::Data | Span::Padding => Some(self.members[self.next].ordinal),
         };
         let length = self.span_end - self.span_start;
-        let found = match self.unread {
-            Some(from) => Some((from, self.span_end - from, Trace::None)),
-            None => self.disagreement(length),
+        let spans = std::mem::take(&mut self.unread);
+        let unread = !spans.is_empty();
+        let found = match (spans.first(), spans.last()) {
+            (Some(first), Some(last)) => {
+                Some((first.from, last.to - first.from, self.values_read()))
+            }
+            (None, _) | (_, None) => self.disagreement(length),
         };
         if let Some((offset, length, trace)) = found {
             let trace = if self.out.damages.len() < TRACES_MAX { trace } else { Trace::None };
-            let unread = self.unread.is_some();
-            self.out.damages.push(Damage { struck, ordinal, offset, length, unread, trace });
+            let mut damage =
+                Damage { ordinal, trace, ..Damage::at(struck, offset, length, unread) };
+            if unread {
+                damage.spans = spans;
+            }
+            self.out.damages.push(damage);
+        }
+    }
+
+    /// The chaining values of content of which some could not be read.
+    fn values_read(&mut self) -> Trace {
+        if self.span != Span::Data {
+            return Trace::None;
+        }
+        match std::mem::replace(&mut self.content, Content::Plain(RangeHasher::new())) {
+            Content::Plain(hasher) => Trace::Values(hasher.finish().1),
+            Content::Sparse(_) => Trace::None,
         }
     }
 

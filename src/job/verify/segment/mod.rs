@@ -11,6 +11,7 @@ use crate::{
     digest::Digest,
     job::{
         Desk, JobError,
+        holes::{Content, HitMember, Hole, Span},
         rig::Station,
         verify::{
             segment::{
@@ -51,6 +52,10 @@ pub(super) struct Place<'a> {
 pub(super) struct Read {
     /// What disagrees, in words.
     pub(super) findings: Vec<String>,
+    /// The same, for a map.
+    pub(super) holes: Vec<Hole>,
+    /// How many more damages there are than the map has.
+    pub(super) unlisted: u64,
     /// How many findings there are, those not told one by one included.
     pub(super) count: u64,
     /// What it comes to; `None` when it proves nothing, neither good nor bad.
@@ -77,10 +82,18 @@ pub(super) fn known(
     })?;
     let digest = Digest::from_hasher(&hasher);
     if digest == place.segment.digest && swept.unread.is_empty() {
-        let findings: Vec<_> = behind(place, &swept).into_iter().collect();
+        let mut findings: Vec<_> = behind(place, &swept).into_iter().collect();
+        findings.extend(swept.damaged.as_deref().map(|what| place.say(&read_again(Some(what)))));
         let count = findings.len() as u64;
-        let verdict = Some(Verdict::Good);
-        return Ok(Read { findings, count, verdict, digest, end: swept.end });
+        return Ok(Read {
+            findings,
+            holes: Vec::new(),
+            unlisted: 0,
+            count,
+            verdict: Some(Verdict::Good),
+            digest,
+            end: swept.end,
+        });
     }
     station.drive.locate(place.object).map_err(station.failed(None))?;
     let mut read = piecewise(station, place, entries, desk)?;
@@ -90,9 +103,7 @@ pub(super) fn known(
         read.verdict = Some(Verdict::BadMembers(vec![beyond(place.segment)]));
     }
     if read.count == 0 {
-        let why = swept.damaged.map(|what| format!(" ({what})")).unwrap_or_default();
-        let what = format!("did not read right at first{why}, and did when it was read again");
-        read.findings.push(place.say(&what));
+        read.findings.push(place.say(&read_again(swept.damaged.as_deref())));
         read.count = 1;
         read.verdict = None;
     }
@@ -123,15 +134,22 @@ pub(super) fn piecewise(
         comparison.take().map_or_else(|| Err(io::Error::other("lost")), Comparison::finish);
     let mut compared = finish.map_err(JobError::scratch("keep what was read"))?;
     tail::compare(segment, entries()?, &mut compared, desk)?;
-    let mut findings = Vec::new();
-    name(place, entries, &compared, &mut findings)?;
+    let (mut findings, holes) = name(place, entries, &compared)?;
     let mut count = compared.damages.len() as u64;
     let verdict = Some(verdict_of(segment, &compared));
     if let Some(what) = behind(place, &swept) {
         findings.push(what);
         count += 1;
     }
-    Ok(Read { findings, count, verdict, digest: compared.digest, end: swept.end })
+    let unlisted = compared.damages.len().saturating_sub(TOLD_MAX) as u64;
+    let digest = compared.digest;
+    Ok(Read { findings, holes, unlisted, count, verdict, digest, end: swept.end })
+}
+
+/// What is said of what came right only when it was read again.
+pub(super) fn read_again(first: Option<&str>) -> String {
+    let why = first.map(|what| format!(" ({what})")).unwrap_or_default();
+    format!("did not read right at first{why}, and did when it was read again")
 }
 
 /// Stands, among bad members, for the segment's own pieces.
@@ -177,13 +195,13 @@ impl Place<'_> {
     }
 }
 
-/// Says each damage in words, the members by their keys.
+/// Says each damage in words, the members by their keys, and for a map.
 fn name(
     place: Place<'_>,
     entries: &Entries<'_>,
     compared: &Compared,
-    findings: &mut Vec<String>,
-) -> Result<(), JobError> {
+) -> Result<(Vec<String>, Vec<Hole>), JobError> {
+    let (mut findings, mut holes) = (Vec::new(), Vec::new());
     let told = &compared.damages[..compared.damages.len().min(TOLD_MAX)];
     let mut named: BTreeMap<u32, Option<Entry>> =
         told.iter().filter_map(|damage| Some((damage.ordinal?, None))).collect();
@@ -200,12 +218,60 @@ fn name(
     for damage in told {
         let entry = damage.ordinal.and_then(|ordinal| named.get(&ordinal)?.as_ref());
         findings.push(sentence(place, damage, entry));
+        holes.extend(damage.spans.iter().map(|bytes| hole(place, damage, entry, *bytes)));
     }
     let more = compared.damages.len() - told.len();
     if more > 0 {
         findings.push(place.say(&format!("has {more} more damages")));
     }
-    Ok(())
+    Ok((findings, holes))
+}
+
+fn hole(place: Place<'_>, damage: &Damage, entry: Option<&Entry>, bytes: Span) -> Hole {
+    let block = u64::from(place.segment.block_size).max(1);
+    let member = entry.zip(damage.ordinal).map(|(entry, ordinal)| HitMember {
+        ordinal,
+        source: entry.source.clone(),
+        key: entry.item.key.clone(),
+        version: entry.item.version.clone(),
+        part: entry.part,
+        bytes: (damage.struck == Struck::Data).then(|| content_of(entry).bytes_in(bytes)).flatten(),
+    });
+    Hole {
+        segment: place.segment.id,
+        what: word(damage.struck),
+        unread: damage.unread,
+        object: place.object.after(bytes.from / block),
+        last_object: place.object.after(bytes.to.saturating_sub(1).max(bytes.from) / block),
+        bytes,
+        more: false,
+        member,
+        copies: Vec::new(),
+        came_from: None,
+    }
+}
+
+fn content_of(entry: &Entry) -> Content<'_> {
+    Content {
+        data: entry.data,
+        stored: entry.stored,
+        size: entry.part.map_or(entry.item.size, |part| part.length),
+        part: entry.part,
+        extents: entry.item.extents.as_deref(),
+    }
+}
+
+fn word(struck: Struck) -> &'static str {
+    match struck {
+        Struck::Gap | Struck::Filler => "filler",
+        Struck::Header => "header",
+        Struck::Data => "data",
+        Struck::Padding | Struck::ManifestPadding => "padding",
+        Struck::ManifestHeader | Struck::Manifest => "manifest",
+        Struck::SumsHeader | Struck::Sums => "digests",
+        Struck::Trailer => "trailer",
+        Struck::End => "end",
+    }
 }
 
 fn sentence(place: Place<'_>, damage: &Damage, entry: Option<&Entry>) -> String {

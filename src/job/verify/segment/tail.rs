@@ -14,7 +14,7 @@ use crate::{
     digest::{ChainingValue, Digest, RANGE, merge},
     job::{
         Desk, JobError,
-        verify::segment::compare::{Compared, Damage, Struck, Trace},
+        verify::segment::compare::{Compared, Damage, Struck},
     },
     tar::UNIT,
     volume::{
@@ -108,17 +108,8 @@ fn chaining(ordinal: u32, entry: &Entry, line: Option<&Entry>, compared: &mut Co
         .damages
         .iter_mut()
         .find(|damage| damage.ordinal == Some(ordinal) && damage.struck == Struck::Data);
-    if let Some(damage) = damaged
-        && let Trace::Values(found) = &damage.trace
-    {
-        let first = found.iter().zip(&values).position(|(found, value)| found != value);
-        let last = found.iter().zip(&values).rposition(|(found, value)| found != value);
-        if let (Some(first), Some(last)) = (first, last) {
-            let end = damage.offset + damage.length;
-            let begin = damage.offset + first as u64 * RANGE;
-            damage.length = (damage.offset + (last as u64 + 1) * RANGE).min(end) - begin;
-            damage.offset = begin;
-        }
+    if let Some(damage) = damaged {
+        damage.narrow((entry.data, entry.data.saturating_add(entry.stored)), &values);
     }
     encode(&values)
 }
