@@ -49,7 +49,7 @@ impl AlertClass {
             // voltage, diagnostics, diminished capacity, firmware, write-once integrity.
             (3 | 7 | 8 | 15 | 18 | 29 | 36 | 37 | 39 | 49 | 51 | 58 | 59, _) => Self::Close,
             (_, Severity::Critical) => Self::Refuse,
-            (_, Severity::Warning | Severity::Information) => Self::Note,
+            (_, Severity::Warning | Severity::Information | Severity::Unrated) => Self::Note,
         }
     }
 }
@@ -87,12 +87,16 @@ impl Drive {
             let codes = data.as_deref().and_then(Page::decode_supported).unwrap_or_default();
             self.abilities.log_pages = Some(codes);
         }
-        let known = self.abilities.log_pages.as_deref().unwrap_or_default();
-        if !known.contains(&code) {
+        if !self.has_log_page(code) {
             return Ok(None);
         }
         let data = self.log_sense(code)?;
         Ok(data.as_deref().and_then(Page::decode).filter(|page| page.code == code))
+    }
+
+    /// Whether the drive lists the page; `false` before it was asked for its list.
+    pub(super) fn has_log_page(&self, code: u8) -> bool {
+        self.abilities.log_pages.as_deref().unwrap_or_default().contains(&code)
     }
 
     fn log_sense(&mut self, page: u8) -> Result<Option<Vec<u8>>, DriveError> {

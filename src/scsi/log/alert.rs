@@ -26,12 +26,13 @@ pub enum Severity {
     Warning,
     /// Worth knowing.
     Information,
+    /// No text at hand says how grave it is.
+    Unrated,
 }
 
-use Severity::{Critical, Information, Warning};
+use Severity::{Critical, Information, Unrated, Warning};
 
-/// Flags 1 to 64. The severity of 47 to 49 and 59 to 61 is not in any text at hand; they are
-/// taken as warnings.
+/// Flags 1 to 64 (SSC, TapeAlert flags).
 const TABLE: [(Severity, &str); 64] = [
     (Warning, "read warning"),
     (Warning, "write warning"),
@@ -79,9 +80,9 @@ const TABLE: [(Severity, &str); 64] = [
     (Critical, "loader hardware C"),
     (Critical, "loader magazine"),
     (Warning, "loader predictive failure"),
-    (Warning, "encryption communication failure"),
-    (Warning, "key manager error"),
-    (Warning, "diminished native capacity"),
+    (Unrated, "encryption communication failure"),
+    (Unrated, "key manager error"),
+    (Unrated, "diminished native capacity"),
     (Warning, "lost statistics"),
     (Warning, "tape directory invalid at unload"),
     (Critical, "system area write failure"),
@@ -91,12 +92,12 @@ const TABLE: [(Severity, &str); 64] = [
     (Critical, "unrecoverable unload failure"),
     (Critical, "automation interface failure"),
     (Warning, "firmware failure"),
-    (Warning, "write-once integrity"),
-    (Warning, "write-once overwrite attempted"),
-    (Warning, "encryption policy violation"),
-    (Information, "reserved 62"),
-    (Information, "reserved 63"),
-    (Information, "reserved 64"),
+    (Unrated, "write-once integrity"),
+    (Unrated, "write-once overwrite attempted"),
+    (Unrated, "encryption policy violation"),
+    (Unrated, "reserved 62"),
+    (Unrated, "reserved 63"),
+    (Unrated, "reserved 64"),
 ];
 
 impl Alert {

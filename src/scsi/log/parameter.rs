@@ -110,6 +110,8 @@ pub mod volume {
     pub const WORM: u16 = 0x81;
     /// Times it passed the beginning.
     pub const BEGINNING_PASSES: u16 = 0x101;
+    /// Times its middle passed.
+    pub const MIDDLE_PASSES: u16 = 0x102;
     /// Native capacity by partition: records, MB.
     pub const PARTITION_CAPACITY: u16 = 0x202;
     /// Of that used.
