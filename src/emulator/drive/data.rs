@@ -101,6 +101,7 @@ impl EmulatedDrive {
     fn count_written(&mut self, bytes: u64) {
         self.registers.counters.bytes_written += bytes;
         self.registers.counters.mount_written += bytes;
+        self.pass_bytes(bytes);
         if let Some(loaded) = &mut self.loaded {
             loaded.cartridge.bytes_written += bytes;
             loaded.changed = true;
@@ -316,8 +317,6 @@ impl EmulatedDrive {
                 return Err(Check::after(moved, Sense { information, ..sense }));
             }
         }
-        self.registers.counters.bytes_read += moved as u64;
-        self.registers.counters.mount_read += moved as u64;
         Ok(moved)
     }
 
@@ -349,6 +348,9 @@ impl EmulatedDrive {
             loaded.cartridge.bytes_read += u64::from(length);
             loaded.changed = true;
         }
+        self.registers.counters.bytes_read += u64::from(length);
+        self.registers.counters.mount_read += u64::from(length);
+        self.pass_bytes(u64::from(length));
         Ok(if guard.is_some() { length + GUARD_LEN } else { length })
     }
 

@@ -8,6 +8,7 @@ mod pages;
 mod reserve;
 mod state;
 mod struck;
+mod wear;
 
 use std::{fs::File, io, path::Path, time::Duration};
 

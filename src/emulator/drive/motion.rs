@@ -32,6 +32,8 @@ impl EmulatedDrive {
     pub(crate) fn rewind(&mut self) -> Answer {
         self.usable()?;
         self.settle();
+        self.wind_to(0);
+        self.registers_changed = true;
         (self.stand.position, self.stand.lost) = (0, false);
         self.save_cartridge()?;
         self.save_index();
@@ -74,6 +76,7 @@ impl EmulatedDrive {
     }
 
     fn arrive(&mut self, object: u64) -> Answer {
+        self.wind_to(object);
         (self.stand.position, self.stand.lost) = (object, false);
         Ok(0)
     }
@@ -106,6 +109,7 @@ impl EmulatedDrive {
             SpaceCode::SequentialFilemarks => over_sequential(index, position, count),
             SpaceCode::EndOfData => (position, Stop::Done),
         };
+        self.wind_to(target);
         self.stand.position = target;
         match stop {
             Stop::Done => Ok(0),

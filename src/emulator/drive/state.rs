@@ -92,6 +92,9 @@ pub(crate) struct Counters {
     pub(crate) read_errors_corrected: u64,
     pub(crate) write_errors: u64,
     pub(crate) read_errors: u64,
+    /// Tape that ever moved over the head.
+    #[serde(default)]
+    pub(crate) micrometres: u64,
 }
 
 /// The files of one drive.

@@ -35,7 +35,11 @@ impl EmulatedDrive {
                 let code = if writes { Code::WRITE_ERROR } else { Code::UNRECOVERED_READ_ERROR };
                 let alert = if writes { 6 } else { 5 };
                 self.raise_alert(alert);
-                if !writes {
+                let counters = &mut self.registers.counters;
+                if writes {
+                    counters.write_errors += 1;
+                } else {
+                    counters.read_errors += 1;
                     self.pass_object();
                 }
                 let information = i64::try_from(room(transfer)).ok();
@@ -44,6 +48,13 @@ impl EmulatedDrive {
             }
             Effect::EndOfMedium => Struck::Answer(Err(self.overflow(room(transfer) as u64))),
             Effect::RecoveredError => {
+                let counters = &mut self.registers.counters;
+                if writes {
+                    counters.write_errors_corrected += 1;
+                } else {
+                    counters.read_errors_corrected += 1;
+                }
+                self.registers_changed = true;
                 let sense = Sense::new(Key::RecoveredError, Code::RECOVERED_WITH_RETRIES);
                 let answer = self.run(cdb, transfer);
                 if answer.is_ok() && self.circumstances(cdb).kind == CommandKind::Write {

@@ -28,6 +28,9 @@ const SUPPORTED: [u8; 13] = [
     capacity::PAGE,
     compression::VENDOR_PAGE,
 ];
+/// TapeAlert flags by which a drive wants to be cleaned.
+const ALERT_CLEAN_NOW: u8 = 20;
+const ALERT_CLEAN_PERIODIC: u8 = 21;
 /// Bytes of a data set, the unit in which LTO drives write.
 const DATA_SET_BYTES: u64 = 4_800_000;
 
@@ -147,7 +150,7 @@ impl EmulatedDrive {
             number(is::AFTER_EARLY_WARNING, 4, reserve / MB),
             number(is::TO_HERE, 4, self.used_before(self.stand.position) / MB),
             number(is::BUFFER, 4, self.settings.buffer_bytes / MB),
-            number(is::CLEANING, 8, u64::from(self.registers.alerts.contains(&20))),
+            number(is::CLEANING, 8, u64::from(self.registers.alerts.contains(&ALERT_CLEAN_NOW))),
         ]
     }
 
@@ -165,11 +168,14 @@ impl EmulatedDrive {
         };
         let flag = |set: bool, bit: u8| u8::from(set) << bit;
         let protected = self.loaded.as_ref().is_some_and(|at| at.cartridge.write_protected);
+        let raised = |alert| self.registers.alerts.contains(&alert);
         [
             flag(self.stand.prevented, 7)
                 | flag(seated, 5)
                 | flag(self.registers.modes.is_compressing(), 4)
                 | flag(protected, 3)
+                | flag(raised(ALERT_CLEAN_PERIODIC), 2)
+                | flag(raised(ALERT_CLEAN_NOW), 1)
                 | 1,
             flag(present && !seated, 5)
                 | flag(present, 4)
@@ -192,10 +198,10 @@ impl EmulatedDrive {
         vec![
             number(device::LOADS, 4, counters.loads),
             number(device::CLEANINGS, 4, 0),
-            number(device::POWER_ON_HOURS, 4, 0),
-            number(device::MOTION_HOURS, 4, 0),
-            number(device::METRES, 4, 0),
-            number(device::MOTION_HOURS_SINCE_CLEANING, 4, 0),
+            number(device::POWER_ON_HOURS, 4, self.power_on_hours()),
+            number(device::MOTION_HOURS, 4, self.motion_hours()),
+            number(device::METRES, 4, self.metres()),
+            number(device::MOTION_HOURS_SINCE_CLEANING, 4, self.motion_hours()),
             number(device::POWER_CYCLES, 4, counters.power_cycles),
             number(device::HARD_WRITE_ERRORS, 4, counters.write_errors),
             number(device::HARD_READ_ERRORS, 4, counters.read_errors),
