@@ -123,7 +123,9 @@ impl Drive {
     /// Reads the next object as it comes: with protection on, a block's guard is a part of it.
     pub(super) fn read_as_is(&mut self, buffer: &mut [u8]) -> Result<ReadOutcome, DriveError> {
         self.rely()?;
-        let asked = buffer.len().min(U24::MAX.get() as usize);
+        // What the host adapter does not take is not asked for: a block that long is told as such.
+        let longest = self.max_transfer().min(U24::MAX.get()) as usize;
+        let asked = buffer.len().min(longest);
         let length = U24::try_from(asked).expect("cut to 24 bits");
         let command = Command::Read6 { fixed: false, suppress_length: false, length };
         let reply = self.issue(&command, Transfer::FromDevice(&mut buffer[..asked]))?;
