@@ -199,8 +199,7 @@ mod tests {
     #[test]
     fn the_drives_own_list_goes_before_the_table() {
         use Generation::{Lto6, Lto7, Lto8, Lto9};
-        let list =
-            merged(&[density(Lto8, true), density(Lto7, false), density(Lto8, false)]);
+        let list = merged(&[density(Lto8, true), density(Lto7, false), density(Lto8, false)]);
         assert_eq!(list.len(), 2);
         for (formats, drive, medium, access) in [
             (list.clone(), Some(Lto8), Lto8.density(), Access::Write),

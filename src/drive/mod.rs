@@ -8,6 +8,7 @@
 mod answer;
 mod cleaning;
 mod data;
+mod features;
 mod handle;
 mod health;
 mod medium;
@@ -16,15 +17,22 @@ mod open;
 mod safeguard;
 mod timeout;
 mod wait;
+mod wear;
 
 pub use answer::{DriveError, Fault};
 pub use cleaning::{Cleaned, CleaningNeed};
 pub use data::{Filemark, ReadOutcome, Written};
+pub use features::{Access, Features, FormatSupport};
 pub use handle::{Drive, Identity, MediumState};
 pub use health::{AlertClass, Holding};
-pub use medium::{Application, Blankness, Capacity, CapacityOrigin, Medium, Preparation};
+pub use medium::{Blankness, Capacity, CapacityOrigin, Medium, Notes, Preparation};
 pub use motion::{SpaceStop, Spaced};
-pub use safeguard::{BlockKey, Encryption, NamedKey, Safeguards};
+pub use safeguard::{BlockKey, Encryption, KeyInDrive, NamedKey, Safeguards};
 pub use wait::{Patience, Wait};
+pub use wear::Health;
 
+pub use crate::scsi::density::Generation;
+pub use crate::scsi::log::alert::{Alert, Alerts, Severity};
+pub use crate::scsi::log::errors::{ErrorCounters, per_terabyte};
+pub use crate::scsi::log::statistics::{Cleaning, DeviceStatistics, VolumeStatistics};
 pub use crate::scsi::protection::{GUARD, Guard, Method as Protection};

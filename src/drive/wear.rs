@@ -67,11 +67,7 @@ impl Drive {
 }
 
 /// The gravest that any of a drive's ways of saying so says.
-fn cleaning(
-    status: Option<&Page>,
-    sequential: Option<&Page>,
-    alerts: Option<Alerts>,
-) -> Cleaning {
+fn cleaning(status: Option<&Page>, sequential: Option<&Page>, alerts: Option<Alerts>) -> Cleaning {
     let raised = |number| {
         let alert = Alert::new(number).expect("from 1 to 64");
         alerts.is_some_and(|alerts| alerts.contains(alert))

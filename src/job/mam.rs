@@ -66,9 +66,10 @@ pub(in crate::job) fn doubtful(volser: Volser, what: &str) -> JobError {
     JobError::Cartridge {
         cartridge: volser.to_string(),
         what: what.to_owned(),
-        advice: "it may be a copy, or another program may have taken the cartridge: read it, but do \
+        advice:
+            "it may be a copy, or another program may have taken the cartridge: read it, but do \
                  not write to it"
-            .into(),
+                .into(),
         cause: None,
     }
 }

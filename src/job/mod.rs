@@ -8,6 +8,7 @@ pub mod export;
 pub mod findings;
 pub mod holes;
 pub mod library;
+mod mam;
 pub mod monitor;
 pub mod mount;
 pub mod restore;

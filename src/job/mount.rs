@@ -8,7 +8,7 @@ use crate::{
     drive::{Blankness, DriveError, Medium, MediumState, ReadOutcome, Safeguards},
     ident::{Barcode, VolumeId},
     job::{
-        Desk, JobError,
+        Desk, JobError, mam,
         monitor::{Event, Prompt},
         rig::{Left, RigError, Station, Whereabouts},
     },
@@ -128,8 +128,8 @@ impl Station {
             }
             Blankness::Partitioned { partitions } => format!("it has {partitions} partitions"),
             Blankness::Used { bytes } => format!("{bytes} of it are used"),
-            Blankness::Owned(application) => {
-                format!("{} {} says that it is its own", application.vendor, application.name)
+            Blankness::Owned(notes) => {
+                format!("{} {} says that it is its own", notes.vendor, notes.application)
             }
         };
         Ok(Content::Foreign { what })
@@ -145,6 +145,22 @@ pub struct Mounted {
     pub medium: Medium,
     /// What its label says.
     pub label: Box<Label>,
+    /// What its chip says otherwise than its label: it is read, and never written.
+    pub doubt: Option<String>,
+}
+
+impl Mounted {
+    /// Why nothing is written to the volume, if its chip does not agree with its label.
+    ///
+    /// # Errors
+    ///
+    /// [`JobError::Cartridge`] then.
+    pub fn undoubted(&self) -> Result<(), JobError> {
+        match &self.doubt {
+            None => Ok(()),
+            Some(what) => Err(mam::doubtful(self.volume.volser, what)),
+        }
+    }
 }
 
 /// What a cartridge is to this catalog.
@@ -160,8 +176,8 @@ pub enum Recognised {
     Alien(Box<JobError>),
 }
 
-/// Tells what a cartridge is to this catalog. Disagreement between label, chip and sticker is an
-/// alien: it must not be written.
+/// Tells what a cartridge is to this catalog. Disagreement between label and sticker is an alien: it
+/// must not be written. What its chip says otherwise is a doubt: it is read, and not written.
 ///
 /// # Errors
 ///
@@ -207,14 +223,6 @@ pub fn recognise(
             return alien("its label cannot be read".into(), advice, Some(Box::new(cause)));
         }
     };
-    let chip = &medium.mam_serial;
-    if !chip.is_empty() && !label.mam_serial.is_empty() && *chip != label.mam_serial {
-        let what = format!(
-            "its label was written on cartridge {}, its chip says {chip}",
-            label.mam_serial
-        );
-        return alien(what, "the label was copied: do not write to it", None);
-    }
     if let (Some(seen), Some(written)) = (barcode, label.barcode)
         && !seen.matches(written)
     {
@@ -228,7 +236,8 @@ pub fn recognise(
         let what = format!("its label is not the one that {} was given", volume.volser);
         return alien(what, "do not write to it", None);
     }
-    Ok(Recognised::Known(Box::new(Mounted { volume, medium, label })))
+    let doubt = mam::disagreement(&label, &medium);
+    Ok(Recognised::Known(Box::new(Mounted { volume, medium, label, doubt })))
 }
 
 impl Station {
@@ -337,7 +346,13 @@ impl Station {
         if mounted.volume.custody != custody {
             mounted.volume = desk.set_custody(catalog, mounted.volume.id, custody)?;
         }
-        desk.tell(&Event::Mounted { volser: mounted.volume.volser, drive: &self.name });
+        let volser = mounted.volume.volser;
+        desk.tell(&Event::Mounted { volser, drive: &self.name });
+        if let Some(doubt) = &mounted.doubt {
+            desk.ledger.note(1);
+            let what = format!("{doubt}: it is read, and nothing is written to it");
+            desk.tell(&Event::VolumeFinding { volser, what });
+        }
         Ok(mounted)
     }
 

@@ -180,6 +180,7 @@ pub fn erase(
         });
     }
     let mounted = station.mount(catalog, &volume, desk)?;
+    mounted.undoubted()?;
     let prompt = Prompt::Confirm { what: format!("Everything on {volser} will be gone."), volser };
     let typed = match confirmed {
         Some(confirmed) => confirmed.to_string(),
@@ -201,6 +202,9 @@ pub fn erase(
         catalog.drop_segment(orphan)?;
     }
     crate::crash::point("erase.recorded");
+    // The chip first: while the label is there still, it can be labelled anew without being blank.
+    station.disown(volser.as_str(), desk)?;
+    crate::crash::point("erase.disowned");
     station.drive.rewind().map_err(&failed)?;
     station.drive.erase_here().map_err(&failed)?;
     station.drive.rewind().map_err(&failed)?;

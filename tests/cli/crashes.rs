@@ -11,7 +11,7 @@ use tapevault::{
 use crate::home::{Home, Plan};
 
 /// Points that an `archive` into a fresh home passes.
-const ARCHIVE: [&str; 31] = [
+const ARCHIVE: [&str; 32] = [
     "catalog.add-segment.after",
     "catalog.add-segment.before",
     "catalog.commit.after",
@@ -30,6 +30,7 @@ const ARCHIVE: [&str; 31] = [
     "index.flushed",
     "index.written",
     "label.before-write",
+    "label.noted",
     "label.recorded",
     "label.written",
     "staging.free.marked",
@@ -65,7 +66,7 @@ pub(crate) const RESTORE: [&str; 5] = [
     "restore.symlink.named",
 ];
 /// Points that are passed by `media erase`.
-const ERASE: &str = "erase.recorded";
+const ERASE: [&str; 2] = ["erase.disowned", "erase.recorded"];
 
 const FILES: u32 = 12;
 /// With the source itself, two folders, a link and two small files.
@@ -191,15 +192,17 @@ fn killed_while_resuming() {
 
 #[test]
 fn killed_while_erasing() {
-    let home = Home::new(&Plan { copies: 2, ..Plan::default() });
-    home.fill(4, 100_000);
-    home.archive();
-    let erase = ["media", "erase", "T00001", "--confirm", "T00001"];
-    let done = home.run_with(("TAPEVAULT_CRASH_AT", ERASE), &erase);
-    assert_eq!(done.code, None, "{}\n{}", done.out, done.err);
-    home.run(&erase).exits(0);
-    assert_eq!(home.volumes(), BTreeSet::from(["T00002".to_owned()]));
-    home.run(&["media", "label", "T00001", "--pool", "pool"]).exits(0);
+    for point in ERASE {
+        let home = Home::new(&Plan { copies: 2, ..Plan::default() });
+        home.fill(4, 100_000);
+        home.archive();
+        let erase = ["media", "erase", "T00001", "--confirm", "T00001"];
+        let done = home.run_with(("TAPEVAULT_CRASH_AT", point), &erase);
+        assert_eq!(done.code, None, "{}\n{}", done.out, done.err);
+        home.run(&erase).exits(0);
+        assert_eq!(home.volumes(), BTreeSet::from(["T00002".to_owned()]));
+        home.run(&["media", "label", "T00001", "--pool", "pool"]).exits(0);
+    }
 }
 
 /// `kill -9` at any moment: 20 of them, 200 with `TAPEVAULT_DEEP`.
@@ -256,7 +259,7 @@ fn every_point_is_here() {
     }
     let mut found = BTreeSet::new();
     points(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-    let known = ARCHIVE.iter().chain(&AGAIN).chain(&RESUME).chain(&RESTORE).chain([&ERASE]);
+    let known = ARCHIVE.iter().chain(&AGAIN).chain(&RESUME).chain(&RESTORE).chain(&ERASE);
     let known: BTreeSet<String> =
         known.map(|name| name.split(':').next().unwrap().to_owned()).collect();
     let missing: Vec<_> = found.difference(&known).collect();

@@ -71,9 +71,9 @@ pub(crate) fn loaded() -> Bench {
     drive.wait_ready(std::time::Duration::from_secs(120)).unwrap();
     let medium = drive.medium().unwrap();
     assert!(
-        drive.identity().emulated || medium.mam_barcode.starts_with("TST"),
+        drive.identity().emulated || medium.notes.barcode.starts_with("TST"),
         "the cartridge {:?} must not be overwritten: its barcode does not begin TST",
-        medium.mam_barcode
+        medium.notes.barcode
     );
     drive.prepare(&PREPARATION).unwrap();
     drive.rewind().unwrap();

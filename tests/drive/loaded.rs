@@ -243,7 +243,7 @@ fn attributes_are_written_read_and_deleted() {
     let pool = Attribute::of_host(id::POOL, "rehearsal").unwrap();
     drive.mam_write(&[pool.clone(), barcode.clone()]).unwrap();
     assert_eq!(drive.mam_read(id::BARCODE).unwrap().unwrap().text(), "TST001L8");
-    assert_eq!(drive.medium().unwrap().mam_barcode, "TST001L8");
+    assert_eq!(drive.medium().unwrap().notes.barcode, "TST001L8");
     let ids: Vec<_> = drive.chip().unwrap().unwrap().iter().map(|a| a.id).collect();
     assert!(ids.contains(&id::POOL) && ids.is_sorted(), "{ids:04x?}");
     drive.mam_write(&[Attribute { value: Vec::new(), ..pool }]).unwrap();
@@ -264,7 +264,10 @@ fn blank_is_a_cartridge_of_which_nothing_says_otherwise() {
     let owner = Attribute::of_host(id::APPLICATION_NAME, "someone").unwrap();
     drive.mam_write(&[owner]).unwrap();
     let found = drive.is_blank().unwrap();
-    assert!(matches!(&found, Blankness::Owned(owner) if owner.name == "someone"), "{found:?}");
+    assert!(
+        matches!(&found, Blankness::Owned(owner) if owner.application == "someone"),
+        "{found:?}"
+    );
     drive.mam_write(&[nobody]).unwrap();
 
     drive.write_filemark(Filemark::Synchronous).unwrap();

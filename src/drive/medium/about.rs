@@ -5,7 +5,7 @@ use crate::{
         answer::{DriveError, Fault},
         data::ReadOutcome,
         handle::Drive,
-        medium::capacity::Capacity,
+        medium::{capacity::Capacity, notes::Notes},
     },
     scsi::{
         cdb::{Command, PageControl},
@@ -47,23 +47,12 @@ pub struct Medium {
     pub mam_serial: String,
     /// Medium manufacturer of the chip; empty when there is none.
     pub manufacturer: String,
-    /// Barcode that an application noted in the chip; empty when there is none.
-    pub mam_barcode: String,
-    /// The application that says it owns the volume.
-    pub application: Option<Application>,
+    /// Times it was loaded, by its chip.
+    pub loads: Option<u64>,
+    /// What an application noted in the chip.
+    pub notes: Notes,
     /// What it holds and what is left; `None` when neither log pages nor chip say.
     pub capacity: Option<Capacity>,
-}
-
-/// The application that left its name in the chip.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Application {
-    /// Its vendor.
-    pub vendor: String,
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
 }
 
 /// Whether a cartridge is blank. Only `Blank` may be labelled without asking.
@@ -87,7 +76,7 @@ pub enum Blankness {
         bytes: ByteCount,
     },
     /// Nothing at the beginning, and yet an application says that it is its own.
-    Owned(Application),
+    Owned(Box<Notes>),
 }
 
 impl Drive {
@@ -108,12 +97,6 @@ impl Drive {
             Some(density @ 1..) => density,
             Some(0) | None => chip_density.map_or(0, |code| u8::try_from(code).unwrap_or(0)),
         };
-        let application = Application {
-            vendor: text(id::APPLICATION_VENDOR),
-            name: text(id::APPLICATION_NAME),
-            version: text(id::APPLICATION_VERSION),
-        };
-        let named = !application.vendor.is_empty() || !application.name.is_empty();
         let type_says_worm = list.header.medium_type & 0x0F == 0x0C;
         Ok(Medium {
             density,
@@ -125,8 +108,8 @@ impl Drive {
             chip_readable: attributes.is_some(),
             mam_serial: text(id::SERIAL),
             manufacturer: text(id::MANUFACTURER),
-            mam_barcode: text(id::BARCODE),
-            application: named.then_some(application),
+            loads: find(attributes, id::LOAD_COUNT).and_then(Attribute::number),
+            notes: Notes::of(attributes),
             capacity: self.capacity()?,
         })
     }
@@ -166,8 +149,8 @@ impl Drive {
         if medium.partitions > 1 {
             return Ok(Blankness::Partitioned { partitions: medium.partitions });
         }
-        if let Some(application) = medium.application {
-            return Ok(Blankness::Owned(application));
+        if medium.notes.is_owned() {
+            return Ok(Blankness::Owned(Box::new(medium.notes)));
         }
         match self.used()? {
             Some(bytes) if bytes > ByteCount(0) => Ok(Blankness::Used { bytes }),
@@ -214,6 +197,6 @@ impl Drive {
     }
 }
 
-fn find(attributes: Option<&[Attribute]>, id: u16) -> Option<&Attribute> {
+pub(super) fn find(attributes: Option<&[Attribute]>, id: u16) -> Option<&Attribute> {
     attributes?.iter().find(|attribute| attribute.id == id)
 }

@@ -3,8 +3,10 @@
 mod about;
 mod capacity;
 mod chip;
+mod notes;
 mod prepare;
 
-pub use about::{Application, Blankness, Medium};
+pub use about::{Blankness, Medium};
 pub use capacity::{Capacity, CapacityOrigin};
+pub use notes::Notes;
 pub use prepare::Preparation;

@@ -63,7 +63,7 @@ impl Drive {
         Ok(longest.min(self.max_transfer()))
     }
 
-    fn block_limits(&mut self) -> Result<BlockLimits, DriveError> {
+    pub(in crate::drive) fn block_limits(&mut self) -> Result<BlockLimits, DriveError> {
         let command = Command::ReadBlockLimits;
         let data = self.fetch(&command, BlockLimits::LENGTH)?;
         BlockLimits::decode(&data).ok_or_else(|| self.garbled(&command))

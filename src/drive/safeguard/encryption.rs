@@ -68,6 +68,20 @@ pub enum BlockKey {
     NotTold,
 }
 
+/// Whether there is a key in the drive now, whoever put it there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyInDrive {
+    /// There is none: blocks are neither encrypted nor decrypted.
+    None,
+    /// There is one.
+    Set {
+        /// What is written beside each block, where the drive repeats it.
+        name: Option<String>,
+    },
+    /// The drive does not say.
+    NotTold,
+}
+
 impl fmt::Debug for NamedKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NamedKey").field("name", &self.name).finish_non_exhaustive()
@@ -122,6 +136,24 @@ impl Drive {
     /// The name of the key that was set, if one was.
     pub fn key_name(&self) -> Option<&str> {
         self.standing.key.as_deref()
+    }
+
+    /// Whether there is a key in the drive now.
+    ///
+    /// # Errors
+    ///
+    /// As for any question.
+    pub fn key_in_drive(&mut self) -> Result<KeyInDrive, DriveError> {
+        Ok(match self.encryption_status()? {
+            None => KeyInDrive::NotTold,
+            Some(status)
+                if status.encryption == EncryptionMode::Disable
+                    && status.decryption == DecryptionMode::Disable =>
+            {
+                KeyInDrive::None
+            }
+            Some(status) => KeyInDrive::Set { name: status.user_data().map(readable) },
+        })
     }
 
     pub(super) fn set_key(&mut self, key: NamedKey<'_>) -> Result<(), DriveError> {

@@ -7,7 +7,7 @@
 mod encryption;
 mod protection;
 
-pub use encryption::{BlockKey, Encryption, NamedKey};
+pub use encryption::{BlockKey, Encryption, KeyInDrive, NamedKey};
 
 use crate::{
     drive::{answer::DriveError, handle::Drive},

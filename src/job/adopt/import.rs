@@ -13,6 +13,7 @@ use crate::{
     job::{
         JobError,
         adopt::{Adoption, read::Index, walk::Found},
+        mam,
         monitor::Event,
         mount::Mounted,
     },
@@ -41,6 +42,12 @@ impl Adoption<'_> {
         let (end, end_file) = self.behind_label()?;
         let now = self.desk.clock.now();
         let said = Box::new(label.clone());
+        let doubt = mam::disagreement(&label, &medium);
+        if let Some(doubt) = &doubt {
+            self.desk.ledger.note(1);
+            let what = format!("{doubt}: it is read, and nothing is written to it");
+            self.desk.tell(&Event::VolumeFinding { volser: label.volser, what });
+        }
         let volume = Volume {
             id: label.volume,
             volser: label.volser,
@@ -66,7 +73,7 @@ impl Adoption<'_> {
         self.catalog.put_volume(&volume)?;
         let volume = self.settle_end(volume)?;
         self.desk.notice(format!("{} is in the catalog now", volume.volser));
-        Ok(Mounted { volume, medium, label: said })
+        Ok(Mounted { volume, medium, label: said, doubt })
     }
 
     /// Behind the label's filemark: where all else begins.

@@ -9,6 +9,7 @@ use crate::{
     job::{
         JobError,
         adopt::Adoption,
+        mam,
         monitor::{Event, Prompt},
         mount::{Mounted, Recognised, recognise},
         rig::RigError,
@@ -46,6 +47,7 @@ impl Write<'_> {
     /// is on it now forbids to write there: whatever that is, it is not ours to destroy.
     pub(super) fn reopen(&mut self, volume: &Volume) -> Result<Option<Session>, JobError> {
         let mounted = self.station.mount(self.catalog, volume, self.desk)?;
+        mounted.undoubted()?;
         let volume = self.adopt(|adoption| adoption.settle_end(mounted.volume))?;
         if !takes_index(&volume) {
             self.desk.ledger.note(1);
@@ -256,6 +258,9 @@ impl Write<'_> {
             Recognised::Alien(error) => return Ok(Err(*error)),
             Recognised::Known(mounted) => *mounted,
             Recognised::Unknown(label, digest, medium) => {
+                if let Some(doubt) = mam::disagreement(&label, &medium) {
+                    return Ok(Err(mam::doubtful(label.volser, &doubt)));
+                }
                 if let Some(error) = self.locked(&label)? {
                     return Ok(Err(error));
                 }
@@ -290,6 +295,9 @@ impl Write<'_> {
                 }
             }
         };
+        if let Err(error) = mounted.undoubted() {
+            return Ok(Err(error));
+        }
         if let Some(error) = self.objection(&mounted.volume, wanted)? {
             return Ok(Err(error));
         }
@@ -304,7 +312,7 @@ impl Write<'_> {
         if let Some(error) = self.locked(&mounted.label)? {
             return Ok(Err(error));
         }
-        let Mounted { volume, medium, label } = mounted;
+        let Mounted { volume, medium, label, doubt } = mounted;
         // The catalog alone never authorises a write: the tape is asked where it ends.
         let volume = self.adopt(|adoption| adoption.settle_end(volume))?;
         if let Some(error) = full(&volume) {
@@ -313,7 +321,7 @@ impl Write<'_> {
         // What was adopted may be what staging still holds. It is no reason against the volume: its
         // session has yet to be closed.
         self.reconcile()?;
-        Ok(Ok(Mounted { volume, medium, label }))
+        Ok(Ok(Mounted { volume, medium, label, doubt }))
     }
 
     /// Sets block protection and key for a volume. Why it is not written, if that cannot be.
