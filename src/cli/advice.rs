@@ -75,6 +75,11 @@ fn of_job(error: &JobError) -> Option<String> {
              the library, set its `in_library = false`; if the library does not tell serial \
              numbers, set its `element`"
         ),
+        JobError::Unfit { .. } => {
+            "check cable, terminator and host adapter, or give the pools a smaller block_size; then \
+             commission it again"
+                .into()
+        }
         JobError::Key { cause, .. } => key_advice(cause.as_ref())?,
         JobError::NoMedia { pool } => format!(
             "label a blank cartridge with `tapevault media label VOLSER --pool {pool}`, then \

@@ -72,6 +72,14 @@ pub enum JobError {
         #[source]
         cause: DriveError,
     },
+    /// A drive, with its cable and host adapter, does not do what jobs would ask of it.
+    #[error("{drive} is not fit: {what}")]
+    Unfit {
+        /// Which.
+        drive: String,
+        /// What it does not do.
+        what: String,
+    },
     /// A cartridge is not what it should be, or must not be written.
     #[error("{cartridge}: {what}")]
     Cartridge {
@@ -194,7 +202,7 @@ impl JobError {
             Self::Staging(_) | Self::Catalog(_) | Self::File { .. } => Remedy::Storage,
             Self::Rig(RigError::Choice { .. } | RigError::Stranger { .. }) => Remedy::Config,
             Self::Rig(RigError::Drive(cause)) | Self::Drive { cause, .. } => drive_remedy(cause),
-            Self::Rig(_) => Remedy::Device,
+            Self::Rig(_) | Self::Unfit { .. } => Remedy::Device,
             Self::Cartridge { .. } | Self::NoMedia { .. } | Self::NotHeld { .. } => Remedy::Media,
             Self::Key { .. } | Self::Library { .. } | Self::Operator { .. } | Self::Stopped => {
                 Remedy::Operator

@@ -2,6 +2,7 @@
 
 pub mod adopt;
 pub mod archive;
+pub mod commission;
 mod desk;
 mod error;
 pub mod export;

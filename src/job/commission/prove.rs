@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use crate::{
     causes,
-    drive::{
-        Drive, DriveError, Filemark, GUARD, Preparation, Protection, ReadOutcome, Safeguards,
-    },
+    drive::{Drive, DriveError, Filemark, GUARD, Preparation, Protection, ReadOutcome, Safeguards},
     job::Desk,
     position::ObjectNumber,
     unit::ByteCount,

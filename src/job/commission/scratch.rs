@@ -56,7 +56,10 @@ pub(super) fn take(
         Content::Blank => {}
         Content::Labelled { label, .. } if !is_destroyed(catalog, label.volume)? => {
             let what = format!("it is volume {}", label.volser);
-            return against(what, "load a blank cartridge; `tapevault catalog rebuild` reads this one");
+            return against(
+                what,
+                "load a blank cartridge; `tapevault catalog rebuild` reads this one",
+            );
         }
         Content::Unreadable { .. } => {
             let what = "what is on it cannot be read, which does not make it blank".into();
@@ -71,9 +74,9 @@ pub(super) fn take(
             desk.notice(format!("{name} is written over: {} was erased", label.volser));
         }
     }
-    let room = medium.capacity.map_or(wanted.amount, |capacity| {
-        capacity.maximum.unwrap_or(capacity.remaining)
-    });
+    let room = medium
+        .capacity
+        .map_or(wanted.amount, |capacity| capacity.maximum.unwrap_or(capacity.remaining));
     Ok(Scratch { name, room })
 }
 
