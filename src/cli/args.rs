@@ -64,7 +64,7 @@ pub enum Command {
     /// Keys for encryption in the drive: new, list, export, prove, import
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Drives: list, status
+    /// Drives: list, status, health, commission
     #[command(subcommand)]
     Drive(DriveCommand),
     /// The library: list, status, inventory, load, unload, import, export, clean
@@ -358,10 +358,26 @@ pub enum KeyCommand {
 pub enum DriveCommand {
     /// List the drives of the config
     List,
-    /// Say what a drive is, what is in it, and how it stands
+    /// Say what a drive is and can do, how it is set, and what is in it
     Status {
         /// Which [default: the only one]
         drive: Option<String>,
+    },
+    /// Say how a drive is, and what to do about it: TapeAlert, errors, wear, cleaning
+    Health {
+        /// Which [default: the only one]
+        drive: Option<String>,
+    },
+    /// Prove that a drive, with its cable and host adapter, can do what jobs will ask of it
+    Commission {
+        /// Which [default: the only one]
+        drive: Option<String>,
+        /// Write over what is on the cartridge. One that the catalog knows is never taken
+        #[arg(long)]
+        erase: bool,
+        /// How much is written and read each time, such as "4 GB"
+        #[arg(long, value_name = "AMOUNT", default_value = "1 GiB")]
+        amount: String,
     },
 }
 

@@ -36,12 +36,7 @@ impl Sheet {
 
     /// Begins a section: its heading for people, its key for programs, and the words for people in
     /// the place of facts that are not there.
-    pub fn section(
-        &mut self,
-        key: &'static str,
-        heading: impl Into<String>,
-        absent: &'static str,
-    ) {
+    pub fn section(&mut self, key: &'static str, heading: impl Into<String>, absent: &'static str) {
         self.sections.push(Section { heading: heading.into(), key, absent, facts: Vec::new() });
     }
 

@@ -83,7 +83,7 @@ fn status_says_what_a_drive_is_and_what_is_in_it() {
     let told = one(&home.run(&["--json", "drive", "status", "drive"]).exits(0));
     assert_eq!(told["identity"]["generation"], "LTO-8");
     assert_eq!(told["cartridge"]["access"], "write");
-    assert_eq!(told["cartridge"]["capacity"], 209_000_000);
+    assert_eq!(told["cartridge"]["capacity"], 200_000_000);
     assert_eq!(told["blocks"]["pools"]["pool"]["fits"], true);
     assert_eq!(told["abilities"]["reads-only"], Value::Null);
     assert_eq!(told["abilities"]["encryption"], "application");
@@ -102,10 +102,13 @@ fn health_names_alerts_and_what_to_do() {
     let found = home.run(&["drive", "health"]).exits(1);
     let lines: Vec<&str> = found.out.lines().collect();
     assert_eq!(lines[2], "critical     TapeAlert 20: clean now");
-    assert!(lines[3].contains("→ put a cleaning cartridge"), "{}", found.out);
+    assert!(lines[3].contains("→ `tapevault library clean`"), "{}", found.out);
     assert_eq!(lines[4], "unrated      TapeAlert 49: diminished native capacity");
     let told = one(&home.run(&["--json", "drive", "health"]).exits(1));
-    assert_eq!((&told["alerts"][0]["number"], &told["cleaning"]), (&20.into(), &"required".into()));
+    assert_eq!(
+        (&told["alerts"][0]["number"], &told["life"]["cleaning"]),
+        (&20.into(), &"required".into())
+    );
     assert_eq!(told["findings"][0]["severity"], "critical");
     assert_eq!(told["life"]["back-hitches"], Value::Null);
 }
@@ -124,9 +127,10 @@ fn health_counts_what_a_job_did() {
     let expected = 1e12 / f64::from(u32::try_from(written).unwrap());
     assert!((rate - expected).abs() < 1.0, "{rate} {expected}");
     assert!(told["reading"]["bytes"].as_u64().unwrap() >= 8_000_000, "it was verified: {told}");
-    assert_eq!(told["cartridge"]["mounts"].as_u64(), told["life"]["loads"].as_u64());
-    // 17 m of an LTO-8 tape hold a GB.
-    assert_eq!(told["life"]["metres"], 0, "{told}");
+    assert!(
+        told["cartridge"]["mounts"].as_u64().unwrap() <= told["life"]["loads"].as_u64().unwrap()
+    );
+    assert_eq!(told["cartridge"]["recovered-write-errors"], 1, "{told}");
 }
 
 #[track_caller]
@@ -148,7 +152,7 @@ fn a_sound_drive_is_commissioned_and_its_cartridge_is_blank_again() {
     assert_eq!(told["proven_transfer"], (512 << 10) + 4);
 
     let catalog = Catalog::open(&home.catalog()).unwrap();
-    let events = catalog.events(Timestamp(0), 10).unwrap();
+    let events = catalog.events(Timestamp::from_nanoseconds(0), 10).unwrap();
     let event = events.iter().find(|event| event.what == "drive.commissioned").unwrap();
     assert_eq!(event.detail["serial"], told["serial"]);
     drop(catalog);
@@ -176,7 +180,7 @@ fn a_drive_that_does_not_pass_is_refused() {
         assert!(flaws.iter().any(|flaw| flaw.as_str().unwrap().contains(word)), "{told}");
         assert!(done.err.contains("drive is not fit") && done.err.contains("→"), "{}", done.err);
         let catalog = Catalog::open(&home.catalog()).unwrap();
-        let events = catalog.events(Timestamp(0), 10).unwrap();
+        let events = catalog.events(Timestamp::from_nanoseconds(0), 10).unwrap();
         assert!(events.iter().any(|event| event.what == "drive.unfit"), "{events:?}");
     }
 }

@@ -5,6 +5,7 @@
 mod adoption;
 mod buckets;
 mod crashes;
+mod drives;
 mod home;
 mod keys;
 mod library;

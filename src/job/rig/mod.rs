@@ -4,7 +4,7 @@ mod library;
 mod safeguard;
 mod station;
 
-use std::{path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc};
 
 pub use library::{Library, Refusal, attached};
 pub use station::{Left, Station, Whereabouts};
@@ -80,6 +80,25 @@ fn stranger(drive: &str, serial: &str, element: Option<u16>, drives: &str) -> St
         "drive {drive}, serial number {serial}, is not the library's{place}; the library's drives \
          are {drives}"
     )
+}
+
+impl RigError {
+    /// Whether another program, or another host, has the device now.
+    pub fn is_busy(&self) -> bool {
+        match self {
+            Self::Open(OpenError::Busy { .. }) | Self::Drive(DriveError::Busy(_)) => true,
+            Self::Emulated { cause: TransportError::Refused(cause), .. } => {
+                cause.kind() == io::ErrorKind::ResourceBusy
+            }
+            Self::Choice { .. }
+            | Self::Open(_)
+            | Self::Emulated { .. }
+            | Self::Drive(_)
+            | Self::Changer(_)
+            | Self::Move { .. }
+            | Self::Stranger { .. } => false,
+        }
+    }
 }
 
 /// Does work with the drive of this name, or the only one there is, and gives it up afterwards,

@@ -3,10 +3,10 @@
 use crate::drive::Alert;
 
 /// About cleaning.
-pub(super) const CLEAN: &str = "put a cleaning cartridge into the drive, then run this again";
+pub(super) const CLEAN: &str =
+    "`tapevault library clean`, or put a cleaning cartridge into the drive; then run this again";
 /// About errors that the drive could not correct.
-pub(super) const UNCORRECTED: &str =
-    "`tapevault verify` the cartridges that were in it; if it was not always the same one, the drive \
+pub(super) const UNCORRECTED: &str = "`tapevault verify` the cartridges that were in it; if it was not always the same one, the drive \
      is at fault";
 
 /// What to do about one flag.
@@ -17,7 +17,9 @@ pub(super) fn of(alert: Alert) -> &'static str {
         4 => "use another cartridge, and restore what is on this one from its other copy",
         5 => "`tapevault verify` the cartridge in another drive; clean this one",
         6 => "try another cartridge; if that fails too, have the drive looked at",
-        7 | 19 => "copy what is on the cartridge to a new one, and retire it: `tapevault media retire`",
+        7 | 19 => {
+            "copy what is on the cartridge to a new one, and retire it: `tapevault media retire`"
+        }
         8 => "use a data-grade cartridge",
         9 => "move the cartridge's write-protect switch if it may be written",
         10 => "nothing, if a job runs; else unload the drive by `tapevault library unload`",
@@ -49,11 +51,15 @@ pub(super) fn of(alert: Alert) -> &'static str {
         49 => "the cartridge holds less than it should: use another one",
         50 => "nothing: it lost its counters, which begin anew",
         52 | 53 => "verify the cartridge now; if that fails, restore it from its other copy",
-        54 => "the beginning of the tape cannot be found: try another drive, and do not write to it",
+        54 => {
+            "the beginning of the tape cannot be found: try another drive, and do not write to it"
+        }
         55 | 56 => "the cartridge is stuck or damaged: do not pull; call service if it stays so",
         57 => "the drive cannot speak to its library: check their connection",
         58 => "the firmware failed: switch the drive off and on; update the firmware",
-        59 | 60 => "a write-once cartridge is not as it was left: do not write to it, and verify it",
+        59 | 60 => {
+            "a write-once cartridge is not as it was left: do not write to it, and verify it"
+        }
         61 => "the drive is set up to allow no such encryption: look at its panel",
         _ => "this flag has no meaning that the standards define",
     }

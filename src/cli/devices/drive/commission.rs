@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     cli::{
-        bench::Bench, devices::drive::print_json, exit::Exit, fail::Failure, media::with_station, say,
+        bench::Bench, devices::drive::print_json, exit::Exit, fail::Failure, media::with_station,
+        say,
     },
     job::{
         JobError, archive,

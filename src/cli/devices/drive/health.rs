@@ -66,7 +66,6 @@ pub(super) fn run(bench: &Bench, name: Option<&str>) -> Result<Exit, Failure> {
         let mut facts = sheet.value();
         facts.insert("findings".into(), findings.iter().map(value_of).collect());
         facts.insert("alerts".into(), alerts(&health));
-        facts.insert("cleaning".into(), cleaning_key(health.cleaning).into());
         print_json("drive-health", &name, facts);
     } else {
         say::text(&verdict(&name, drive.identity(), &health, &findings));
@@ -189,14 +188,10 @@ fn sheet(health: &Health) -> Sheet {
     about_errors(&mut sheet, &health.reading.unwrap_or_default());
     sheet.section("life", "the drive's life", "not told");
     about_life(&mut sheet, &health.device.unwrap_or_default());
-    let words = cleaning_words(health.cleaning);
-    sheet.maybe(("cleaning", "cleaning"), words, str::to_owned);
+    let words = cleaning_words(health.cleaning).unwrap_or_default();
+    sheet.maybe(("cleaning", "cleaning"), cleaning_key(health.cleaning), |_| words.to_owned());
     // No log page of the standards counts them, and none of the vendors' that is documented.
-    sheet.fact(
-        ("back-hitches", "back-hitches"),
-        "absent: no log page counts them; a job's report counts its own starts and stops",
-        Value::Null,
-    );
+    sheet.fact(("back-hitches", "back-hitches"), "absent: no log page counts them", Value::Null);
     if let Some(volume) = &health.volume {
         sheet.section("cartridge", "the life of the cartridge in it", "not told");
         about_volume(&mut sheet, volume);
@@ -221,8 +216,8 @@ fn about_errors(sheet: &mut Sheet, counters: &ErrorCounters) {
 /// A count, and how many of them each TB has.
 fn with_rate(count: u64, rate: Option<f64>) -> String {
     match rate {
-        Some(rate) => format!("{}, {} per TB", Count(count), rounded(rate)),
-        None => Count(count).to_string(),
+        Some(rate) if count > 0 => format!("{}, {} per TB", Count(count), rounded(rate)),
+        Some(_) | None => Count(count).to_string(),
     }
 }
 
@@ -263,7 +258,6 @@ fn about_life(sheet: &mut Sheet, device: &DeviceStatistics) {
 }
 
 fn about_volume(sheet: &mut Sheet, volume: &VolumeStatistics) {
-    let count = |count: u64| Count(count).to_string();
     let bytes = |bytes: u64| ByteCount(bytes).to_string();
     let rated = |count: Option<u64>, of: Option<u64>| {
         let rate = count.zip(of).and_then(|(count, bytes)| per_terabyte(count, bytes));
@@ -303,13 +297,17 @@ mod tests {
             let alerts = numbers.iter().map(|&number| Alert::new(number).unwrap());
             Some(alerts.fold(Alerts::default(), Alerts::with))
         };
-        let health =
-            Health { alerts: raised(&[3, 10, 20, 49]), cleaning: Cleaning::Required, ..Health::default() };
+        let health = Health {
+            alerts: raised(&[3, 10, 20, 49]),
+            cleaning: Cleaning::Required,
+            ..Health::default()
+        };
         let found = findings(&health);
         let grades: Vec<&str> = found.iter().map(|finding| finding.grade.name()).collect();
         assert_eq!(grades, ["critical", "warning", "unrated", "information"]);
         assert_eq!(found[0].advice, advice::CLEAN);
-        let asked = Health { cleaning: Cleaning::Requested, alerts: raised(&[]), ..Health::default() };
+        let asked =
+            Health { cleaning: Cleaning::Requested, alerts: raised(&[]), ..Health::default() };
         assert_eq!(findings(&asked)[0].what, "it asks to be cleaned");
         assert!(findings(&Health::default()).is_empty());
     }

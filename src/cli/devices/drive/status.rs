@@ -84,15 +84,17 @@ fn about_medium(sheet: &mut Sheet, medium: &Medium, access: Access) {
     sheet.fact(("worm", "write-once"), yes_no(medium.worm), medium.worm);
     sheet.fact(("partitions", "partitions"), medium.partitions.to_string(), medium.partitions);
     let capacity = medium.capacity;
-    let origin = capacity.map_or("", |found| match found.origin {
-        CapacityOrigin::TapeCapacityPage => ", by log page 31h",
-        CapacityOrigin::VolumeStatisticsPage => ", by log page 17h",
-        CapacityOrigin::Chip => ", by its chip",
+    // Page 31h counts in MB on some drives and in MiB on others; the lesser is taken.
+    let (least, origin) = capacity.map_or(("", ""), |found| match found.origin {
+        CapacityOrigin::TapeCapacityPage => ("at least ", ", by log page 31h"),
+        CapacityOrigin::VolumeStatisticsPage => ("", ", by log page 17h"),
+        CapacityOrigin::Chip => ("", ", by its chip"),
     });
     let left = capacity.map(|found| found.remaining.0);
-    sheet.maybe(("remaining", "left"), left, |bytes| format!("{}{origin}", ByteCount(bytes)));
+    sheet
+        .maybe(("remaining", "left"), left, |bytes| format!("{least}{}{origin}", ByteCount(bytes)));
     let whole = capacity.and_then(|found| found.maximum).map(|bytes| bytes.0);
-    sheet.maybe(("capacity", "capacity"), whole, |bytes| ByteCount(bytes).to_string());
+    sheet.maybe(("capacity", "capacity"), whole, |bytes| format!("{least}{}", ByteCount(bytes)));
     sheet.maybe(("loads", "loads"), medium.loads, |loads| loads.to_string());
 }
 
