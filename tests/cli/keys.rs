@@ -13,7 +13,7 @@ use age::secrecy::ExposeSecret;
 use crate::home::{Done, Home, Plan, code, config, noise};
 
 /// A home whose pool has these settings, and a key file that an identity of its own opens.
-fn home_with(plan: &Plan<'_>, pool: &str) -> Home {
+pub(crate) fn home_with(plan: &Plan<'_>, pool: &str) -> Home {
     let home = Home::new(plan);
     let text = config(plan).replace("[pools.pool]\n", &format!("[pools.pool]\n{pool}\n"));
     let keys = "\n[keys]\nfile = \"keys.age\"\nidentity = \"identity\"\n";
@@ -60,7 +60,7 @@ fn prove(home: &Home, (id, page): &(String, String)) {
     home.run(&[&["key", "prove", id], &words(page)[..]].concat()).exits(0);
 }
 
-fn type_in(home: &Home, arguments: &[&str], text: &str) -> Done {
+pub(crate) fn type_in(home: &Home, arguments: &[&str], text: &str) -> Done {
     let mut child = home
         .command(arguments)
         .stdin(Stdio::piped())

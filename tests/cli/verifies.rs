@@ -13,6 +13,7 @@ use tapevault::{
     clock::SystemClock,
     drive::{Drive, Filemark, Preparation},
     emulator::{self, Cartridge, Generation, Library, LibraryPlan, Settings},
+    keys::DataKey,
     transport::LastAct,
     unit::ByteCount,
     volume::label,
@@ -189,6 +190,33 @@ fn another_drive_than_the_writing_one_proves_more() {
     }
 }
 
+/// The same for one whose blocks a drive encrypted: what is on its medium, and the key from paper.
+#[test]
+fn an_encrypted_golden_volume_is_rebuilt_verified_and_restored() {
+    let plan = Plan { cartridges: &[], library: false, ..Plan::default() };
+    let home = crate::keys::home_with(&plan, "");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/v1/encrypted");
+    let label = label::decode(&fs::read(golden.join("0.tar")).unwrap()).unwrap();
+    let barcode = label.barcode.unwrap();
+    let library = home.emulator();
+    let mut cartridge = Cartridge::new(barcode, Generation::Lto8, 200 << 20);
+    cartridge.serial.clone_from(&label.mam_serial);
+    library.shelve_cartridge(&cartridge).unwrap();
+    fs::copy(golden.join("medium.tap"), library.tape(barcode)).unwrap();
+    library.push_in(0, barcode).unwrap();
+    let id = label.encryption.unwrap().key_id;
+    home.run(&["catalog", "rebuild"]).complains(3, &[&id, "not at hand"]);
+    let key = DataKey::from_bytes(*b"of the golden volume, not secret");
+    let scanned = format!("TAPEVAULT-KEY-1 {} {}\n", key.id(), &*key.hex()).to_uppercase();
+    crate::keys::type_in(&home, &["key", "import", "--pool", "pool"], &scanned).exits(0);
+    let rebuilt = home.run(&["--json", "catalog", "rebuild"]);
+    let refused = rebuilt.events("volume-finding");
+    assert!(refused.iter().all(|event| event["what"].to_string().contains(" is not taken: ")));
+    home.run(&["verify"]).exits(0);
+    home.run(&["restore", "--to", "back"]);
+    assert_eq!(fs::read(home.path("back/disk/changing.txt")).unwrap(), b"state 1\n");
+}
+
 /// Puts the tape files of a golden volume on the only cartridge of a home's library.
 fn load_golden(home: &Home, name: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/v1").join(name);
@@ -224,6 +252,7 @@ fn load_golden(home: &Home, name: &str) {
 fn golden_volumes_are_rebuilt_verified_and_restored() {
     for (name, expected, files) in [
         ("whole", None, 1),
+        ("parts", None, 3),
         ("sessions", None, 3),
         ("unindexed", None, 2),
         ("void", None, 2),

@@ -4,8 +4,9 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::path::PathBuf;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use tapevault::clock::Timestamp;
-use tapevault::digest::Digest;
+use tapevault::digest::{Digest, RANGE, RangeHasher};
 use tapevault::ident::{SegmentId, SessionId, SetId, SourceName, VolumeId};
 use tapevault::item::{Extent, Item, Key};
 use tapevault::position::{FileNumber, ObjectNumber};
@@ -31,6 +32,7 @@ pub(crate) struct Content {
     pub(crate) data: Vec<u8>,
     pub(crate) part: Option<Part>,
     pub(crate) linked_to: Option<Key>,
+    pub(crate) torn: bool,
 }
 
 /// A segment in memory.
@@ -87,9 +89,20 @@ pub(crate) fn entry(content: &Content) -> Entry {
         digest: has_digest.then(|| Digest::of(&content.data)),
         part: content.part,
         linked_to: content.linked_to.clone().map(|key| LinkedTo { key }),
-        torn: false,
-        chaining: String::new(),
+        torn: content.torn,
+        chaining: chaining(content),
     }
+}
+
+/// Of content that is longer than one range, and has no holes.
+fn chaining(content: &Content) -> String {
+    if content.data.len() as u64 <= RANGE || content.item.extents.is_some() {
+        return String::new();
+    }
+    let mut hasher = RangeHasher::new();
+    hasher.update(&content.data);
+    let values: Vec<u8> = hasher.finish().1.iter().flat_map(|value| value.0).collect();
+    BASE64_STANDARD.encode(values)
 }
 
 fn slice(data: &[u8], extent: Extent) -> &[u8] {

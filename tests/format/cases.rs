@@ -14,7 +14,7 @@ pub(crate) fn source(name: &str) -> SourceName {
 fn content(source_name: &str, item: Item, data: &[u8]) -> Content {
     let item = Item { size: data.len() as u64, ..item };
     let source = source(source_name);
-    Content { source, item, data: data.to_vec(), part: None, linked_to: None }
+    Content { source, item, data: data.to_vec(), part: None, linked_to: None, torn: false }
 }
 
 /// A file of a file system.
@@ -176,6 +176,38 @@ fn bucket() -> Vec<Content> {
         piece.part = Some(Part { number, of: 2, offset, length: 6 });
         out.push(piece);
     }
+    out
+}
+
+/// What came to the format last: the state of a checksum between the parts of an object, a sparse
+/// file in parts, chaining values, and a file that changed while it was read.
+pub(crate) fn parts() -> Vec<Content> {
+    let mut out = Vec::new();
+    let long: Vec<u8> = (0..1_100_000_u32).map(|n| (n / 4096).to_le_bytes()[0]).collect();
+    for (number, data) in [(1_u32, &long[..]), (2, b"the end of it")] {
+        let mut piece = object(b"big.bin", "v7", true, data);
+        let offset = u64::from(number - 1) * long.len() as u64;
+        piece.part = Some(Part { number, of: 2, offset, length: data.len() as u64 });
+        piece.item.size = long.len() as u64 + 13;
+        let facts = piece.item.object.as_mut().unwrap();
+        if number == 1 {
+            facts.running = "crc64nvme=0123456789abcdef;1100000".into();
+        } else {
+            facts.verified = "crc64nvme=AAAAAAAAAAA=".into();
+        }
+        out.push(piece);
+    }
+    let size = 100_000;
+    for (number, extents) in [(1_u32, &[(4096, 512), (50_176, 1000)][..]), (2, &[(99_000, 1000)])] {
+        let mut piece = sparse(b"disk.img", size, extents);
+        let offset = u64::from(number - 1) * size as u64;
+        piece.part = Some(Part { number, of: 2, offset, length: size as u64 });
+        piece.item.size = 2 * size as u64;
+        out.push(piece);
+    }
+    let mut torn = file(b"log.txt", b"the last read of three\n");
+    torn.torn = true;
+    out.push(torn);
     out
 }
 
