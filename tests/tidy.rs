@@ -38,7 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("source", &["volume", "sorter"]),
     ("staging", &["tar", "volume", "sorter"]),
     ("catalog", &["media", "volume"]),
-    ("pipeline", &[]),
+    ("pipeline", &["sys"]),
     ("keys", &[]),
     ("destination", &["tar", "volume", "sorter"]),
     (

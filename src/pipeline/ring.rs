@@ -6,11 +6,17 @@ use std::{
     time::Duration,
 };
 
+use bytes::BytesMut;
+
 use crate::cancel::Cancel;
 use crate::pipeline::{Counters, GUARD, Guard, Settings};
+use crate::sys;
 
 /// Slots begin on a page, so that the kernel can hand them to a device without copying.
 const PAGE: usize = 4096;
+/// A large page of x86-64, and of others with pages of 4 KiB. In small ones a block of 512 KiB and
+/// its guard lie in 129 pieces, more than common host adapters take.
+const LARGE_PAGE: usize = 2 << 20;
 /// How often a waiting thread looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(100);
 /// A full ring is refilled once this part of it is free: waking a thread for each block costs more
@@ -20,9 +26,7 @@ const REFILL_PART: usize = 8;
 /// Room for one block.
 #[derive(Debug)]
 pub(super) struct Slot {
-    storage: Vec<u8>,
-    /// Where the page-aligned room begins.
-    start: usize,
+    room: BytesMut,
     /// Bytes of it in use.
     pub(super) filled: usize,
     /// Bytes of a guard behind them.
@@ -38,10 +42,8 @@ pub(super) struct Message<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    /// Used last, taken first: it is still in the processor's cache.
+    /// Used last, taken first: it is still in the processor's cache, and a short file touches few.
     free: Vec<Slot>,
-    /// Slots that were not made yet: a short file needs few of them.
-    unmade: usize,
     filled: VecDeque<Message<T>>,
     /// Messages in `filled` that have no slot. They are not held back.
     notes: usize,
@@ -63,7 +65,6 @@ pub(super) struct Ring<T> {
     for_producer: Condvar,
     for_consumer: Condvar,
     slots: usize,
-    slot_bytes: usize,
     start_slots: usize,
     pub(super) counters: Arc<Counters>,
 }
@@ -77,52 +78,59 @@ pub(super) enum Over {
     Cancelled,
 }
 
-impl Slot {
-    fn new(bytes: usize) -> Self {
-        let storage = vec![0; bytes + PAGE];
-        let start = storage.as_ptr().align_offset(PAGE).min(PAGE);
-        Self { storage, start, filled: 0, guarded: 0 }
+/// Takes the slots of a ring out of one piece of memory, in large pages where the kernel has them.
+/// What is never used is never touched, and costs nothing.
+fn slots(count: usize, bytes: usize) -> Vec<Slot> {
+    let stride = bytes.next_multiple_of(PAGE);
+    let mut memory = BytesMut::zeroed(count * stride + LARGE_PAGE);
+    let lead = memory.as_ptr().align_offset(LARGE_PAGE).min(LARGE_PAGE);
+    drop(memory.split_to(lead));
+    if let Err(error) = sys::memory::prefer_large_pages(&mut memory) {
+        tracing::debug!(%error, "the ring lies in small pages");
     }
+    let mut slots: Vec<Slot> = (0..count)
+        .map(|_| {
+            let mut room = memory.split_to(stride);
+            room.truncate(bytes);
+            Slot { room, filled: 0, guarded: 0 }
+        })
+        .collect();
+    // They are taken from the end.
+    slots.reverse();
+    slots
+}
 
+impl Slot {
     /// Puts a guard behind what is filled.
     pub(super) fn guard(&mut self, guard: Guard) {
         let made = guard(self.bytes());
-        let behind = self.start + self.filled;
-        self.storage[behind..behind + GUARD].copy_from_slice(&made);
+        self.room[self.filled..self.filled + GUARD].copy_from_slice(&made);
         self.guarded = GUARD;
     }
 
     /// What is filled, with its guard.
     pub(super) fn whole(&self) -> &[u8] {
-        &self.storage[self.start..self.start + self.filled + self.guarded]
+        &self.room[..self.filled + self.guarded]
     }
 
     pub(super) fn room(&mut self) -> &mut [u8] {
-        let bytes = self.storage.len() - PAGE;
-        &mut self.storage[self.start..self.start + bytes]
+        &mut self.room
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.storage[self.start..self.start + self.filled]
-    }
-}
-
-impl<T> State<T> {
-    fn free_slots(&self) -> usize {
-        self.free.len() + self.unmade
+        &self.room[..self.filled]
     }
 }
 
 impl<T> Ring<T> {
     pub(super) fn new(settings: &Settings) -> Self {
         let guard = if settings.guard.is_some() { GUARD } else { 0 };
-        let slots = (settings.ring_bytes / settings.block_bytes).max(2);
-        let start_slots = (slots * usize::from(settings.start_percent) / 100).clamp(1, slots);
+        let count = (settings.ring_bytes / settings.block_bytes).max(2);
+        let start_slots = (count * usize::from(settings.start_percent) / 100).clamp(1, count);
         Self {
             state: Mutex::new(State {
-                free: Vec::with_capacity(slots),
-                unmade: slots,
-                filled: VecDeque::with_capacity(slots),
+                free: slots(count, settings.block_bytes + guard),
+                filled: VecDeque::with_capacity(count),
                 notes: 0,
                 running: false,
                 idle: false,
@@ -133,8 +141,7 @@ impl<T> Ring<T> {
             }),
             for_producer: Condvar::new(),
             for_consumer: Condvar::new(),
-            slots,
-            slot_bytes: settings.block_bytes + guard,
+            slots: count,
             start_slots,
             counters: Arc::default(),
         }
@@ -156,15 +163,11 @@ impl<T> Ring<T> {
             }
             let enough = if state.full { (self.slots / REFILL_PART).max(1) } else { 1 };
             // With nothing left to take, no more slots will come free than are.
-            let free = state.free_slots();
-            if free >= enough || (state.filled.is_empty() && free > 0) {
+            if (state.free.len() >= enough || state.filled.is_empty())
+                && let Some(slot) = state.free.pop()
+            {
                 state.full = false;
-                if let Some(slot) = state.free.pop() {
-                    return Ok(slot);
-                }
-                state.unmade -= 1;
-                drop(state);
-                return Ok(Slot::new(self.slot_bytes));
+                return Ok(slot);
             }
             state.full = true;
             state.producer_waits = true;
@@ -248,7 +251,7 @@ impl<T> Ring<T> {
         let mut state = self.lock();
         state.free.push(slot);
         let enough = if state.full { (self.slots / REFILL_PART).max(1) } else { 1 };
-        if state.producer_waits && (state.free_slots() >= enough || state.filled.is_empty()) {
+        if state.producer_waits && (state.free.len() >= enough || state.filled.is_empty()) {
             self.for_producer.notify_one();
         }
     }
