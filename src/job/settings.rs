@@ -19,8 +19,11 @@ pub const MINIMUM_BUDGET: u64 = 2 * GIB;
 pub const REHEARSAL_SCALE: u64 = 32;
 /// Block size unless a pool says otherwise, in bytes.
 pub const BLOCK_SIZE: u64 = 512 << 10;
-/// Memory of the ring between staging and drive unless the config says otherwise, in bytes.
-pub const RING_BYTES: u64 = 256 * MIB;
+/// Memory of the ring between staging and drive unless the config says otherwise, in bytes: 2.5
+/// seconds of an LTO-9 drive.
+pub const RING_BYTES: u64 = GIB;
+/// No more than this part of the machine's memory, either.
+const RING_PART: u64 = 8;
 
 /// Everything in the config file.
 #[derive(Clone, Debug, Deserialize)]
@@ -321,7 +324,13 @@ fn amount_option<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Byt
 }
 
 fn ring_default() -> ByteCount {
-    ByteCount(RING_BYTES)
+    let machine = rustix::system::sysinfo();
+    ring_for(machine.totalram * u64::from(machine.mem_unit))
+}
+
+/// The ring of a machine with so much memory.
+fn ring_for(memory: u64) -> ByteCount {
+    ByteCount((memory / RING_PART).clamp(16 * MIB, RING_BYTES))
 }
 
 fn block_default() -> ByteCount {
@@ -342,4 +351,17 @@ fn yes() -> bool {
 
 fn one() -> u8 {
     1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_machines_get_a_small_ring() {
+        for (memory, ring) in [(1, 128 * MIB), (4, 512 * MIB), (8, GIB), (256, GIB)] {
+            assert_eq!(ring_for(memory * GIB), ByteCount(ring));
+        }
+        assert_eq!(ring_for(0), ByteCount(16 * MIB));
+    }
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What a job takes by itself.
-const RING: usize = 256 << 20;
+const RING: usize = 1 << 30;
 const START_PERCENT: u8 = 80;
 const FILE: u64 = 16 * MIB;
 /// What stands beside it: the same work with the tools that everybody has. The shell waits for
