@@ -160,6 +160,8 @@ pub enum Event<'a> {
         /// Their bytes.
         bytes: u64,
     },
+    /// How steadily a drive was fed in a session that ended.
+    Streamed(Streamed<'a>),
     /// A volume takes no more.
     VolumeClosed {
         /// The volume.
@@ -262,6 +264,46 @@ pub enum Event<'a> {
         /// Other findings.
         findings: u64,
     },
+}
+
+/// How steadily a drive was fed, and who held it up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Streamed<'a> {
+    /// The volume.
+    pub volser: Volser,
+    /// The drive.
+    pub drive: &'a str,
+    /// Bytes that it was given, before any compression of its own.
+    pub bytes: u64,
+    /// Bytes a second, while there was something to write.
+    pub rate: u64,
+    /// Bytes a second at which the drive writes what it cannot compress, if that is known.
+    pub native_rate: Option<u64>,
+    /// Bytes a second below which it has to stop and start, if that is known.
+    pub least_rate: Option<u64>,
+    /// How often it started from a stand, as far as the host can tell: once at least, and again
+    /// after each pause that is longer than a drive's memory bridges.
+    pub starts: u64,
+    /// Milliseconds within the drive's own commands.
+    pub drive_ms: u64,
+    /// Milliseconds within segments, until the next block was read.
+    pub disk_ms: u64,
+    /// Milliseconds between segments, until one was sealed.
+    pub source_ms: u64,
+    /// Who took most of the time.
+    pub held_up_by: HeldUp,
+}
+
+/// Who held a drive up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeldUp {
+    /// Segments were not sealed in time.
+    Source,
+    /// Segments were not read in time.
+    StagingDisk,
+    /// Nobody: it is as fast as it is.
+    Drive,
 }
 
 /// What a restore comes to.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::{
     ident::Volser,
     job::monitor::{
-        Event, Lost, NotRestored, Prompt, RestoreEnded, RestorePlanned, RestoreStaged,
-        RestoreVolume, Salvaged, Stage,
+        Event, HeldUp, Lost, NotRestored, Prompt, RestoreEnded, RestorePlanned, RestoreStaged,
+        RestoreVolume, Salvaged, Stage, Streamed,
     },
     printable::Printable,
     report::holes,
@@ -83,6 +83,7 @@ pub fn sentence(event: &Event<'_>) -> Option<String> {
             Count(*segments),
             ByteCount(*bytes)
         ),
+        Event::Streamed(streamed) => self::streamed(*streamed),
         Event::VolumeClosed { volser, why } => format!("{volser} takes no more: {why}"),
         Event::VolumeFinding { volser, what } => format!("{volser}: {what}"),
         Event::Verified { volser, segments, bytes, findings, whole } => verified(
@@ -132,6 +133,35 @@ fn verified(volser: Volser, (segments, bytes, findings): (u64, u64, u64), how: &
         Count(segments),
         Count(findings)
     )
+}
+
+fn streamed(streamed: Streamed<'_>) -> String {
+    let Streamed { volser, drive, bytes, rate, native_rate, least_rate, .. } = streamed;
+    let mut line = format!("{volser}: {} into {drive} at {}/s", ByteCount(bytes), ByteCount(rate));
+    let told = [(native_rate, "native"), (least_rate, "the least to stream at")];
+    let told: Vec<String> = told
+        .into_iter()
+        .filter_map(|(rate, what)| Some(format!("{}/s {what}", ByteCount(rate?))))
+        .collect();
+    if !told.is_empty() {
+        line.push_str(&format!(" ({})", told.join(", ")));
+    }
+    match streamed.starts {
+        1 => line.push_str(", started once"),
+        starts => line.push_str(&format!(", started {} times", Count(starts))),
+    }
+    let Streamed { drive_ms, disk_ms, source_ms, held_up_by, .. } = streamed;
+    let all = (drive_ms + disk_ms + source_ms).max(1);
+    let (who, took) = match held_up_by {
+        HeldUp::Source => ("the source", source_ms),
+        HeldUp::StagingDisk => ("the staging disk", disk_ms),
+        HeldUp::Drive => ("the drive itself", drive_ms),
+    };
+    line.push_str(&format!("; {who} took {} % of the time", took * 100 / all));
+    if least_rate.is_some_and(|least| rate < least) {
+        line.push_str(". SLOWER THAN IT STREAMS: it stops and winds back again and again");
+    }
+    line
 }
 
 fn restore_planned(planned: RestorePlanned) -> String {
@@ -258,5 +288,40 @@ fn cleaned(drive: &str, cartridge: &str, outcome: &str) -> String {
         "still-asked" => format!("{drive} was cleaned with {cartridge}, and asks for it still"),
         "cartridge-expired" => format!("{cartridge} is used up and cleaned nothing: throw it away"),
         _ => format!("{drive} does not take {cartridge} for a cleaning cartridge"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drive_that_was_fed_too_slowly_is_told() {
+        let mut told = Streamed {
+            volser: "A00001".parse().expect("a volser"),
+            drive: "drive0",
+            bytes: 64_000_000_000,
+            rate: 90_000_000,
+            native_rate: Some(360_000_000),
+            least_rate: Some(112_000_000),
+            starts: 214,
+            drive_ms: 100_000,
+            disk_ms: 300_000,
+            source_ms: 0,
+            held_up_by: HeldUp::StagingDisk,
+        };
+        assert_eq!(
+            streamed(told),
+            "A00001: 64 GB into drive0 at 90 MB/s (360 MB/s native, 112 MB/s the least to \
+             stream at), started 214 times; the staging disk took 75 % of the time. SLOWER THAN IT \
+             STREAMS: it stops and winds back again and again"
+        );
+        (told.rate, told.starts, told.native_rate, told.least_rate) = (140_000_000, 1, None, None);
+        (told.disk_ms, told.held_up_by) = (0, HeldUp::Drive);
+        assert_eq!(
+            streamed(told),
+            "A00001: 64 GB into drive0 at 140 MB/s, started once; the drive itself took 100 % of \
+             the time"
+        );
     }
 }

@@ -153,6 +153,25 @@ impl Generation {
         ByteCount(self.row().gigabytes * 1_000_000_000)
     }
 
+    /// Bytes a second at which full-height drives of this generation write what they cannot
+    /// compress, and the least at which they stream instead of stopping and winding back, as far as
+    /// a manufacturer published them for the generation as a whole (IBM's drive documentation).
+    pub fn rates(self) -> (Option<u64>, Option<u64>) {
+        let (native, least) = match self {
+            Self::Lto1 | Self::Lto2 | Self::M8 => (None, None),
+            Self::Lto3 => (Some(80), None),
+            Self::Lto4 => (Some(120), None),
+            Self::Lto5 => (Some(140), None),
+            Self::Lto6 => (Some(160), None),
+            Self::Lto7 => (Some(300), Some(101)),
+            Self::Lto8 => (Some(360), Some(112)),
+            Self::Lto9 => (Some(400), Some(177)),
+            Self::Lto10 | Self::Lto10P => (Some(400), None),
+        };
+        let bytes = |megabytes: Option<u64>| megabytes.map(|megabytes| megabytes * 1_000_000);
+        (bytes(native), bytes(least))
+    }
+
     /// Whether a drive of this generation writes media of `medium`.
     pub fn writes(self, medium: Self) -> bool {
         match self {

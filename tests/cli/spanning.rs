@@ -29,6 +29,15 @@ fn each_cartridge_of_a_set_stands_alone() {
     let volumes = home.volumes();
     assert!(volumes.len() >= 5, "{volumes:?}");
     assert!(!done.events("volume-closed").is_empty());
+    let streamed = done.events("streamed");
+    assert_eq!(streamed.len(), volumes.len(), "{}", done.out);
+    for told in streamed {
+        assert!(
+            told["bytes"].as_u64().unwrap() > 0 && told["rate"].as_u64().unwrap() > 0,
+            "{told}"
+        );
+        assert!(told["starts"].as_u64().unwrap() >= 1 && told["held_up_by"].is_string(), "{told}");
+    }
     let whole = home.find(&[]);
     assert_eq!(whole.len(), 56);
     for volume in &volumes {

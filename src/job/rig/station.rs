@@ -52,6 +52,13 @@ pub enum Left {
 }
 
 impl Station {
+    /// The drive's native rate and the least at which it streams, in bytes a second, as far as they
+    /// are known of its generation.
+    pub(in crate::job) fn rates(&self) -> (Option<u64>, Option<u64>) {
+        let generation = self.drive.identity().generation;
+        generation.map_or((None, None), |generation| generation.rates())
+    }
+
     /// Finds the drive among the library's.
     pub(super) fn new(
         (name, settings): (&str, &DriveSettings),

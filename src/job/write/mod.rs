@@ -6,6 +6,7 @@
 mod index;
 mod label;
 mod next;
+mod pace;
 mod reconcile;
 mod room;
 mod segment;
@@ -170,15 +171,20 @@ impl Write<'_> {
         let decision = next(Situation {
             pending: &pending,
             session: session.as_ref().map(|session| session.copy),
+            running: session.as_ref().is_some_and(|session| session.pace.is_running()),
             exporting,
             blocked,
             closing_frees: blocked && self.closing_frees(session.as_ref())?,
         });
         match decision {
-            Next::Write(id) => self.write_next(session, &staged[&id], afterwards)?,
+            Next::Write { segment, then } => {
+                let then = then.map(|then| &staged[&then]);
+                self.write_next(session, (&staged[&segment], then), afterwards)?;
+            }
             Next::Wait => {
                 if let Some(current) = session {
                     self.commit(current)?;
+                    current.pace.stand(&*self.desk.clock);
                 } else if blocked && pending.is_empty() {
                     return self.make_room(supply, afterwards);
                 }
@@ -253,7 +259,7 @@ impl Write<'_> {
     fn write_next(
         &mut self,
         session: &mut Option<Session>,
-        sealed: &Sealed,
+        (sealed, then): (&Sealed, Option<&Sealed>),
         afterwards: &mut dyn Afterwards,
     ) -> Result<(), JobError> {
         let current = session.as_mut().expect("only a session writes");
@@ -263,7 +269,7 @@ impl Write<'_> {
             }
             "the next segment does not fit".to_owned()
         } else {
-            match self.write_segment(current, sealed)? {
+            match self.write_segment(current, sealed, then)? {
                 segment::Outcome::Written => return Ok(()),
                 segment::Outcome::Closing { why } => why,
             }

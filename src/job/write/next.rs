@@ -2,6 +2,10 @@
 
 use crate::ident::SegmentId;
 
+/// A drive that stands starts for so many sealed segments, or for the last ones: a slow source gives
+/// few long runs then, and not one for each segment.
+const START: usize = 2;
+
 /// A staged segment that wants more copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
@@ -19,6 +23,8 @@ pub(super) struct Situation<'a> {
     pub(super) pending: &'a [Pending],
     /// Which copy the open session writes, from 1.
     pub(super) session: Option<u32>,
+    /// Whether the drive was writing until now.
+    pub(super) running: bool,
     /// Whether more segments may come.
     pub(super) exporting: bool,
     /// Whether the export waits for room in staging.
@@ -32,7 +38,12 @@ pub(super) struct Situation<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Write this segment.
-    Write(SegmentId),
+    Write {
+        /// Which.
+        segment: SegmentId,
+        /// What comes after it, as things stand, so that it can be read ahead.
+        then: Option<SegmentId>,
+    },
     /// Wait for the export.
     Wait,
     /// Close the session: this volume has nothing more to do now.
@@ -51,8 +62,15 @@ pub(super) enum Next {
 pub(super) fn next(now: Situation<'_>) -> Next {
     let Some(copy) = now.session else { return open(now) };
     let fitting = |pending: &&Pending| pending.copies + 1 == copy && !pending.is_here;
-    if let Some(pending) = now.pending.iter().find(fitting) {
-        return Next::Write(pending.segment);
+    let mut here = now.pending.iter().filter(fitting).map(|pending| pending.segment);
+    let (segment, then) = (here.next(), here.next());
+    if let Some(segment) = segment
+        && (now.running || then.is_some() || copy > 1 || !now.exporting || now.blocked)
+    {
+        return Next::Write { segment, then };
+    }
+    if segment.is_some() {
+        return Next::Wait;
     }
     let others = now.pending.iter().any(|pending| pending.copies + 1 != copy || pending.is_here);
     let makes_room = now.blocked && (others || now.closing_frees);
@@ -68,8 +86,11 @@ fn open(now: Situation<'_>) -> Next {
     };
     // A further copy can wait as long as the export has room: the first copies of what comes
     // would ask for the cartridge back.
-    if copies > 0 && now.exporting && !now.blocked {
-        return Next::Wait;
+    if now.exporting && !now.blocked {
+        let fresh = now.pending.iter().filter(|pending| pending.copies == 0).count();
+        if fresh < START {
+            return Next::Wait;
+        }
     }
     Next::Open { copy: copies + 1 }
 }
@@ -85,15 +106,46 @@ mod tests {
     }
 
     fn decide(pending: &[Pending], session: Option<u32>, exporting: bool, blocked: bool) -> Next {
-        next(Situation { pending, session, exporting, blocked, closing_frees: false })
+        let (running, closing_frees) = (false, false);
+        next(Situation { pending, session, running, exporting, blocked, closing_frees })
+    }
+
+    fn write(segment: &Pending, then: Option<&Pending>) -> Next {
+        Next::Write { segment: segment.segment, then: then.map(|then| then.segment) }
     }
 
     #[test]
     fn first_copies_come_first() {
         let segments = pending(&[1, 0, 0]);
         assert_eq!(decide(&segments, None, true, false), Next::Open { copy: 1 });
-        assert_eq!(decide(&segments, Some(1), true, false), Next::Write(segments[1].segment));
-        assert_eq!(decide(&segments, Some(2), true, false), Next::Write(segments[0].segment));
+        let then = Some(&segments[2]);
+        assert_eq!(decide(&segments, Some(1), true, false), write(&segments[1], then));
+        assert_eq!(decide(&segments, Some(2), true, false), write(&segments[0], None));
+    }
+
+    #[test]
+    fn a_drive_that_stands_starts_for_two_segments_or_the_last() {
+        let one = pending(&[0]);
+        for session in [None, Some(1)] {
+            assert_eq!(decide(&one, session, true, false), Next::Wait);
+        }
+        // Nothing more comes, or nothing more can come before this one is gone.
+        for (exporting, blocked) in [(false, false), (true, true)] {
+            assert_eq!(decide(&one, None, exporting, blocked), Next::Open { copy: 1 });
+            assert_eq!(decide(&one, Some(1), exporting, blocked), write(&one[0], None));
+        }
+        let moving = Situation {
+            pending: &one,
+            session: Some(1),
+            running: true,
+            exporting: true,
+            blocked: false,
+            closing_frees: false,
+        };
+        assert_eq!(next(moving), write(&one[0], None), "one that runs goes on");
+        let two = pending(&[0, 0]);
+        assert_eq!(decide(&two, None, true, false), Next::Open { copy: 1 });
+        assert_eq!(decide(&two, Some(1), true, false), write(&two[0], Some(&two[1])));
     }
 
     #[test]
@@ -112,14 +164,15 @@ mod tests {
     #[test]
     fn a_session_is_closed_when_its_manifests_are_in_the_way() {
         let decide = |pending: &[Pending], session, blocked, closing_frees| {
-            next(Situation { pending, session, exporting: true, blocked, closing_frees })
+            let (running, exporting) = (false, true);
+            next(Situation { pending, session, running, exporting, blocked, closing_frees })
         };
         assert_eq!(decide(&[], Some(1), true, true), Next::Close);
         assert_eq!(decide(&[], Some(1), false, true), Next::Wait);
         assert_eq!(decide(&[], Some(1), true, false), Next::Wait);
         assert_eq!(decide(&[], None, true, true), Next::Wait);
         let segments = pending(&[0]);
-        assert_eq!(decide(&segments, Some(1), true, true), Next::Write(segments[0].segment));
+        assert_eq!(decide(&segments, Some(1), true, true), write(&segments[0], None));
     }
 
     #[test]

@@ -50,6 +50,7 @@ impl Write<'_> {
         &mut self,
         session: &mut Session,
         sealed: &Sealed,
+        then: Option<&Sealed>,
     ) -> Result<Outcome, JobError> {
         let record =
             CopyRecord { segment: sealed.segment, object: session.object, file: session.file };
@@ -59,7 +60,7 @@ impl Write<'_> {
         }
         self.catalog.intend(session.volume.id, record)?;
         crate::crash::point("write.intended");
-        match self.attempt(session, sealed)? {
+        match self.attempt(session, sealed, then)? {
             Attempt::Written { last } => {
                 session.object = session.object.after(sealed.blocks + 1);
                 session.file.0 += 1;
@@ -81,34 +82,42 @@ impl Write<'_> {
         }
     }
 
-    fn attempt(&mut self, session: &mut Session, sealed: &Sealed) -> Result<Attempt, JobError> {
-        session.feed.queue(SegmentFile {
-            path: sealed.path.clone(),
-            block_bytes: usize::try_from(sealed.block_size).expect("a block fits memory"),
-            blocks: sealed.blocks,
-        });
+    fn attempt(
+        &mut self,
+        session: &mut Session,
+        sealed: &Sealed,
+        then: Option<&Sealed>,
+    ) -> Result<Attempt, JobError> {
+        session.read_ahead(sealed, then);
         let failed = self.station.failed(Some(&session.volume));
         let drive = &mut self.station.drive;
         if let Err(error) = drive.hold_safeguards() {
-            session.feed.clear();
+            session.forget_ahead();
             return Err(failed(error));
         }
         let guard = if drive.guard().is_some() { GUARD } else { 0 };
         let (desk, mut left) = (self.desk, sealed.blocks);
         let (mut last, mut cut_short) = (false, false);
-        let fed = session.feed.write(|block| {
-            let written = drive.write_guarded(block)?;
+        let Session { feed, pace, .. } = &mut *session;
+        let clock = &*desk.clock;
+        pace.begin(clock);
+        let fed = feed.write(|block| {
+            let bytes = (block.len() - guard) as u64;
+            let written = pace.block(clock, bytes, || drive.write_guarded(block))?;
             left -= 1;
-            Counters::add(&desk.counters.written_bytes, (block.len() - guard) as u64);
+            Counters::add(&desk.counters.written_bytes, bytes);
             desk.progress();
             last |= written == Written::EarlyWarning;
             cut_short = last && left > 0;
             Ok(if cut_short { Flow::Stop } else { Flow::Continue })
         });
+        if !fed.as_ref().is_ok_and(|fed| fed.digest.is_some()) {
+            session.forget_ahead();
+        }
         match fed {
             Ok(_) if cut_short => Ok(Attempt::NoRoom),
             Ok(fed) if fed.digest != Some(sealed.digest) => Err(self.spoilt(session, sealed)?),
-            Ok(_) => match self.station.drive.write_filemark(Filemark::Immediate) {
+            Ok(_) => match self.filemark(session) {
                 Ok(written) => {
                     Ok(Attempt::Written { last: last || written == Written::EarlyWarning })
                 }
@@ -129,6 +138,11 @@ impl Write<'_> {
         }
     }
 
+    fn filemark(&mut self, session: &mut Session) -> Result<Written, DriveError> {
+        let drive = &mut self.station.drive;
+        session.pace.other(&*self.desk.clock, || drive.write_filemark(Filemark::Immediate))
+    }
+
     /// A staged file whose bytes are not those that were sealed: what went to tape is void, and its
     /// items are exported again.
     fn spoilt(&mut self, session: &Session, sealed: &Sealed) -> Result<JobError, JobError> {
@@ -145,6 +159,34 @@ impl Write<'_> {
             path: sealed.path.clone(),
             what: "it is not as it was sealed".into(),
         }))
+    }
+}
+
+impl Session {
+    /// Has the segment read, unless it is already, and the one after it once there is room for it in
+    /// the ring: the drive is not to wait between the two.
+    fn read_ahead(&mut self, sealed: &Sealed, then: Option<&Sealed>) {
+        if self.ahead.take() != Some(sealed.segment) {
+            self.feed.clear();
+            self.feed.queue(file_of(sealed));
+        }
+        if let Some(then) = then {
+            self.feed.queue(file_of(then));
+            self.ahead = Some(then.segment);
+        }
+    }
+
+    fn forget_ahead(&mut self) {
+        self.feed.clear();
+        self.ahead = None;
+    }
+}
+
+fn file_of(sealed: &Sealed) -> SegmentFile {
+    SegmentFile {
+        path: sealed.path.clone(),
+        block_bytes: usize::try_from(sealed.block_size).expect("a block fits memory"),
+        blocks: sealed.blocks,
     }
 }
 

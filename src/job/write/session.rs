@@ -8,6 +8,7 @@ use crate::{
         monitor::{Counters, Event},
         write::{
             Afterwards, Write,
+            pace::Pace,
             room::{Room, commit_is_due},
         },
     },
@@ -36,6 +37,9 @@ pub(super) struct Session {
     /// Committed and in no index yet: in this session, or in one that was interrupted.
     pub(super) segments: Vec<SegmentId>,
     pub(super) feed: Feed,
+    /// What the feed reads ahead of its turn.
+    pub(super) ahead: Option<SegmentId>,
+    pub(super) pace: Pace,
 }
 
 impl Session {
@@ -73,7 +77,8 @@ impl Write<'_> {
         }
         let failed = self.station.failed(Some(&session.volume));
         crate::crash::point("write.before-flush");
-        let position = self.station.drive.flush().map_err(&failed)?;
+        let flush = || self.station.drive.flush();
+        let position = session.pace.other(&*self.desk.clock, flush).map_err(&failed)?;
         self.station.agree(position, (session.object, session.file), &session.volume)?;
         crate::crash::point("write.flushed");
         self.catalog.commit(&Commit {
@@ -139,6 +144,10 @@ impl Write<'_> {
         afterwards: &mut dyn Afterwards,
     ) -> Result<(), JobError> {
         self.commit(&mut session)?;
+        let rates = self.station.rates();
+        if let Some(streamed) = session.pace.streamed(&session.volume, &self.station.name, rates) {
+            self.desk.tell(&Event::Streamed(streamed));
+        }
         let runs = self.catalog.runs_to_index(Some(session.volume.id), self.copies)?;
         if !session.segments.is_empty() || !runs.is_empty() {
             self.write_index(&mut session, &runs)?;

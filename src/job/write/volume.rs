@@ -17,6 +17,7 @@ use crate::{
         write::{
             Write,
             label::Labelling,
+            pace::Pace,
             reconcile::{takes_index, unindexed},
             room::Room,
             session::Session,
@@ -98,6 +99,8 @@ impl Write<'_> {
             group_bytes: 0,
             segments,
             feed,
+            ahead: None,
+            pace: Pace::default(),
         };
         self.catalog.put_session(&catalog::Session {
             id: session.id,
