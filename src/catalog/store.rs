@@ -16,15 +16,15 @@ use crate::{
 };
 
 /// The schema that this program writes, and the newest that it reads.
-pub const SCHEMA: i32 = 1;
+pub const SCHEMA: i32 = 2;
 
 /// Marks the file as a catalog of ours: "TVCT".
 const APPLICATION: i32 = 0x5456_4354;
 /// How long a call waits for another writer before it says that the catalog is busy.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Page cache of the writer and of each reader, in KiB.
-const WRITER_CACHE_KIB: i64 = 32 * 1024;
-const READER_CACHE_KIB: i64 = 8 * 1024;
+const WRITER_CACHE_KIB: i64 = 8 * 1024;
+const READER_CACHE_KIB: i64 = 4 * 1024;
 /// Readers kept open between uses.
 const READERS_KEPT: usize = 4;
 
@@ -65,9 +65,9 @@ pub enum CatalogError {
         /// The file.
         path: PathBuf,
     },
-    /// A newer program made it: use that one.
-    #[error("catalog {} has schema {found}, newer than {SCHEMA}, which this program knows", path.display())]
-    Newer {
+    /// A newer program made it, or an older one: use that one, or rebuild it.
+    #[error("catalog {} has schema {found}, and this program knows {SCHEMA}", path.display())]
+    Schema {
         /// The file.
         path: PathBuf,
         /// Its schema.
@@ -228,8 +228,8 @@ impl Catalog {
             return Err(CatalogError::Foreign { path: path.to_owned() });
         }
         let found = number("user_version").map_err(classify)?;
-        if found > SCHEMA {
-            return Err(CatalogError::Newer { path: path.to_owned(), found });
+        if found != SCHEMA {
+            return Err(CatalogError::Schema { path: path.to_owned(), found });
         }
         let meta = |key: &str| -> Result<String, rusqlite::Error> {
             writer.query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))

@@ -208,7 +208,9 @@ fn catalog_advice(cause: &CatalogError) -> Option<&'static str> {
         }
         CatalogError::Busy { .. } => "wait for the other command, or end it",
         CatalogError::DiskFull { .. } => "make room, then run the same command again",
-        CatalogError::Newer { .. } => "use the newer program",
+        CatalogError::Schema { .. } => {
+            "use the program that made it; or set the file aside, and take the cartridges in with `tapevault catalog rebuild`"
+        }
         CatalogError::Exists { .. }
         | CatalogError::Foreign { .. }
         | CatalogError::Io { .. }

@@ -40,12 +40,15 @@ fn what_is_not_a_catalog_is_named() {
 }
 
 #[test]
-fn a_newer_schema_is_left_alone() {
+fn another_schema_is_left_alone() {
     let (_folder, made) = catalog();
     let path = made.path().to_owned();
     drop(made);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(Catalog::open(&path), Err(CatalogError::Newer { found: 99, .. })));
+    for other in [1, 99] {
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", other).unwrap();
+        let refused = Catalog::open(&path);
+        assert!(matches!(refused, Err(CatalogError::Schema { found, .. }) if found == other));
+    }
 }
 
 #[test]
