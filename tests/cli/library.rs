@@ -170,6 +170,9 @@ fn cartridges_come_and_go_through_the_mail_slot() {
     assert_eq!(done.events("moved")[0]["to"], "slot 4096");
     assert_eq!(custody(&home, "T00001"), json!({ "custody": "in-library", "slot": FIRST_SLOT }));
     home.run(&["library", "import"]).complains(0, &["the mail slots are empty"]);
+    home.run(&["library", "export", "T00002L8", "T00003L8"])
+        .complains(3, &["no mail slot is free for T00003L8", "16 holds T00002L8"]);
+    home.run(&["emulator", "take", "T00002L8"]).exits(0);
     // Somebody has locked the mail slots.
     faults(&home, &json!([{ "command": "move", "effect": { "sense": [5, 0x53, 2] } }]));
     home.run(&["library", "export", "T00001L8"]).complains(

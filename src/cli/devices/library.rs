@@ -141,7 +141,7 @@ fn status(bench: &Bench) -> Result<Exit, Failure> {
     say::text(&format!(
         "library     {} {} {}, serial number {}\nchanger     {}\nslots       {}, {} full, {} free\n\
          mail slots  {}, {} full, {} free\n\
-         cartridges  {} volumes of this catalog, {} others, {} for cleaning\n\n",
+         cartridges  {}: {} known to this catalog, {} unknown, {} for cleaning\n\n",
         identity.vendor,
         identity.product,
         identity.revision,
@@ -153,6 +153,7 @@ fn status(bench: &Bench) -> Result<Exit, Failure> {
         mail_slots.len(),
         Count(mail_full),
         Count(mail_free),
+        Count(cartridges),
         Count(known),
         Count(unknown),
         Count(cleaning),

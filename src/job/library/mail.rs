@@ -66,6 +66,8 @@ pub fn export(library: &mut Library, barcodes: &[Barcode], desk: &Desk) -> Resul
         desk.go_on()?;
         let Some(mail_slot) = free.next() else {
             let left: Vec<String> = places[number..].iter().map(|place| place.sticker()).collect();
+            // As it is now, with what was moved there just before.
+            let inventory = library.inventory().map_err(RigError::from)?;
             return Err(no_mail_slot(&inventory, &left.join(", ")));
         };
         carry(library, &inventory, (place, mail_slot.address), desk)?;
