@@ -2,7 +2,9 @@
 # shellcheck shell=bash
 #
 # It has two drives and a changer on one target, as hardware has. The caller sets TAPEVAULT, work
-# and library. Afterwards drive, second and changer are the nodes.
+# and library. Afterwards drive, second and changer are the nodes of the library's first and second
+# drive and of its robot. The kernel meets the second drive first and calls it nst0: only serial
+# numbers tell which is which.
 
 target=/sys/kernel/config/target
 loopback=$target/loopback/naa.5001405000000001/tpgt_1
@@ -12,13 +14,9 @@ make_library() {
     "$TAPEVAULT" emulator-make "$library" || return 1
     mkdir -p "$loopback" || return 1
     echo naa.5001405000000002 >"$loopback/nexus" || return 1
-    local lun=0 unit
-    for unit in drive0 drive1 changer; do
-        attach_unit "$unit" "$lun" || return 1
-        lun=$((lun + 1))
-    done
+    attach_unit drive1 1 && attach_unit drive0 0 && attach_unit changer 2 || return 1
     udevadm settle
-    drive=/dev/nst0 second=/dev/nst1
+    drive=/dev/nst1 second=/dev/nst0
     changer=$(generic /dev/sch0)
     [[ -c $drive && -c $second && -c $changer ]] || { lsscsi -g; dmesg | tail -20; return 1; }
 }
@@ -37,12 +35,13 @@ attach_unit() {
     ln -s "$core" "$loopback/lun/lun_$2/$1" || return 1
 }
 
-# Starts the process that answers for a unit.
+# Starts the process that answers for a unit: start_unit UNIT [FAULT…]
 start_unit() {
-    local uio
+    local uio fault faults=()
+    for fault in "${@:2}"; do faults+=(--fault "$fault"); done
     uio=$(grep -l "/$1/tapevault/$1\$" /sys/class/uio/uio*/name | head -1)
     uio=/dev/$(basename "$(dirname "$uio")")
-    "$TAPEVAULT" emulator-serve "$library" "$1" "$uio" >>"$work/$1.log" 2>&1 &
+    "$TAPEVAULT" emulator-serve "$library" "$1" "$uio" "${faults[@]}" >>"$work/$1.log" 2>&1 &
     echo $! >"$work/$1.pid"
 }
 

@@ -22,7 +22,7 @@ const GENERATIONS: [(u8, Generation); 6] = [
 
 /// Cartridges of a library that is served to the kernel, with their capacities, and which of them
 /// is write-protected.
-const SERVED: [(&str, u64); 15] = [
+const SERVED: [(&str, u64); 14] = [
     ("VMT001L8", 64 << 20),
     ("VMT002L8", 64 << 20),
     ("VMT003L8", 64 << 20),
@@ -33,7 +33,6 @@ const SERVED: [(&str, u64); 15] = [
     ("CLR002L8", 64 << 20),
     ("CLR003L8", 64 << 20),
     ("CLR004L8", 64 << 20),
-    ("CLR005L8", 64 << 20),
     ("ENC001L8", 64 << 20),
     ("ENC002L8", 64 << 20),
     ("ENC003L8", 64 << 20),
