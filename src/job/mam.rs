@@ -8,7 +8,8 @@ use crate::{
     drive::{DriveError, Medium, Notes},
     ident::{Barcode, Volser},
     job::{Desk, JobError, monitor::Event, rig::Station},
-    volume::label::Label,
+    media::Volume,
+    volume::{FORMAT, label::Label},
 };
 
 /// The vendor by which the chip names this program.
@@ -18,19 +19,19 @@ const APPLICATION: &str = "tapevault";
 /// How often a command is sent again that met something that had happened before.
 const TRIES: u32 = 4;
 
-/// What the chip of a newly labelled cartridge is to say.
-pub(in crate::job) fn notes(label: &Label, now: Timestamp) -> Notes {
+/// What the chip of a volume that is written now is to say.
+fn notes(volume: &Volume, now: Timestamp) -> Notes {
     let host = nix::unistd::gethostname().unwrap_or_default();
     Notes {
         vendor: VENDOR.into(),
         application: APPLICATION.into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        user_label: label.volser.to_string(),
+        user_label: volume.volser.to_string(),
         last_written: minute(now),
-        barcode: label.barcode.map(|code| code.to_string()).unwrap_or_default(),
+        barcode: volume.barcode.map(|code| code.to_string()).unwrap_or_default(),
         host: host.to_string_lossy().into_owned(),
-        pool: label.pool.to_string(),
-        format_version: label.format.to_string(),
+        pool: volume.pool.to_string(),
+        format_version: FORMAT.to_string(),
     }
 }
 
@@ -74,6 +75,14 @@ pub(in crate::job) fn doubtful(volser: Volser, what: &str) -> JobError {
     }
 }
 
+/// Tells that a volume is read whose chip does not agree with its label.
+pub(in crate::job) fn tell(desk: &Desk, volser: Volser, doubt: Option<&str>) {
+    let Some(doubt) = doubt else { return };
+    desk.ledger.note(1);
+    let what = format!("{doubt}: it is read, and nothing is written to it");
+    desk.tell(&Event::VolumeFinding { volser, what });
+}
+
 /// The date of the chip (SPC, date and time last written): UTC, to the minute.
 fn minute(now: Timestamp) -> String {
     now.to_string().chars().filter(char::is_ascii_digit).take("YYYYMMDDhhmm".len()).collect()
@@ -86,18 +95,36 @@ impl Station {
     /// # Errors
     ///
     /// When the drive does not come back, or tells of blocks that it lost.
-    pub(in crate::job) fn note(&mut self, label: &Label, desk: &Desk) -> Result<(), JobError> {
-        let notes = notes(label, desk.clock.now());
+    pub(in crate::job) fn note(&mut self, volume: &Volume, desk: &Desk) -> Result<(), JobError> {
+        let notes = notes(volume, desk.clock.now());
         let Some(error) = self.past_attentions(|station| station.drive.write_notes(&notes))? else {
             return Ok(());
         };
         desk.ledger.note(1);
         desk.tell(&Event::VolumeFinding {
-            volser: label.volser,
+            volser: volume.volser,
             what: format!(
                 "its chip takes no notes ({error}): other programs do not see whose it is"
             ),
         });
+        Ok(())
+    }
+
+    /// Notes the same once more, at the end of a session, for the date. That a chip takes no notes was
+    /// reported with the label.
+    ///
+    /// # Errors
+    ///
+    /// When the drive does not come back.
+    pub(in crate::job) fn note_again(
+        &mut self,
+        volume: &Volume,
+        desk: &Desk,
+    ) -> Result<(), JobError> {
+        let notes = notes(volume, desk.clock.now());
+        if let Some(error) = self.past_attentions(|station| station.drive.write_notes(&notes))? {
+            tracing::warn!(drive = self.name, volume = %volume.volser, %error, "no notes on the chip");
+        }
         Ok(())
     }
 
@@ -146,7 +173,12 @@ impl Station {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ident::VolumeId;
+    use crate::{
+        digest::Digest,
+        ident::VolumeId,
+        media::{Custody, Status},
+        position::{FileNumber, ObjectNumber},
+    };
 
     fn label() -> Label {
         Label {
@@ -162,6 +194,32 @@ mod tests {
             encryption: None,
             block_protection: None,
             emulated: true,
+        }
+    }
+
+    fn volume() -> Volume {
+        let label = label();
+        Volume {
+            id: label.volume,
+            volser: label.volser,
+            barcode: label.barcode,
+            mam_serial: label.mam_serial,
+            pool: label.pool,
+            status: Status::Scratch,
+            custody: Custody::Unloaded,
+            custody_since: label.created,
+            density: 0x5E,
+            worm: false,
+            emulated: true,
+            block_size: label.block_size,
+            capacity_bytes: 0,
+            created: label.created,
+            protected_until: None,
+            label_digest: Digest::of(b""),
+            end: ObjectNumber(0),
+            end_file: FileNumber(0),
+            last_index: None,
+            verified: None,
         }
     }
 
@@ -185,7 +243,7 @@ mod tests {
     #[test]
     fn what_is_noted_agrees_with_the_label() {
         let label = label();
-        let noted = notes(&label, label.created);
+        let noted = notes(&volume(), label.created);
         assert_eq!(noted.last_written, "202611241830");
         assert_eq!((&*noted.barcode, &*noted.pool), ("A00001L8", "offsite"));
         assert_eq!(disagreement(&label, &medium(noted)), None);
@@ -197,7 +255,7 @@ mod tests {
     #[test]
     fn each_disagreement_is_named() {
         let label = label();
-        let noted = notes(&label, label.created);
+        let noted = notes(&volume(), label.created);
         let with = |change: fn(&mut Notes)| {
             let mut notes = noted.clone();
             change(&mut notes);

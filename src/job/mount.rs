@@ -348,11 +348,7 @@ impl Station {
         }
         let volser = mounted.volume.volser;
         desk.tell(&Event::Mounted { volser, drive: &self.name });
-        if let Some(doubt) = &mounted.doubt {
-            desk.ledger.note(1);
-            let what = format!("{doubt}: it is read, and nothing is written to it");
-            desk.tell(&Event::VolumeFinding { volser, what });
-        }
+        mam::tell(desk, volser, mounted.doubt.as_deref());
         Ok(mounted)
     }
 

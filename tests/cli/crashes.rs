@@ -11,7 +11,7 @@ use tapevault::{
 use crate::home::{Home, Plan};
 
 /// Points that an `archive` into a fresh home passes.
-const ARCHIVE: [&str; 32] = [
+const ARCHIVE: [&str; 33] = [
     "catalog.add-segment.after",
     "catalog.add-segment.before",
     "catalog.commit.after",
@@ -28,6 +28,7 @@ const ARCHIVE: [&str; 32] = [
     "index.built",
     "index.committed",
     "index.flushed",
+    "index.noted",
     "index.written",
     "label.before-write",
     "label.noted",

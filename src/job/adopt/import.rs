@@ -43,11 +43,7 @@ impl Adoption<'_> {
         let now = self.desk.clock.now();
         let said = Box::new(label.clone());
         let doubt = mam::disagreement(&label, &medium);
-        if let Some(doubt) = &doubt {
-            self.desk.ledger.note(1);
-            let what = format!("{doubt}: it is read, and nothing is written to it");
-            self.desk.tell(&Event::VolumeFinding { volser: label.volser, what });
-        }
+        mam::tell(self.desk, label.volser, doubt.as_deref());
         let volume = Volume {
             id: label.volume,
             volser: label.volser,

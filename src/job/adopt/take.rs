@@ -5,6 +5,7 @@ use crate::{
     job::{
         JobError,
         adopt::Adoption,
+        mam,
         mount::{Recognised, recognise},
     },
     media::Volume,
@@ -30,6 +31,7 @@ impl Adoption<'_> {
         let emulated = self.station.drive.identity().emulated;
         let volume = match recognise(self.catalog, &self.station.name, emulated, loaded)? {
             Recognised::Known(mounted) => {
+                mam::tell(self.desk, mounted.volume.volser, mounted.doubt.as_deref());
                 self.station.open_up(&mounted.label)?;
                 self.settle_end(mounted.volume)?
             }

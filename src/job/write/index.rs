@@ -71,6 +71,8 @@ impl Write<'_> {
         // What was intended and is not committed: the index stands in its place.
         self.catalog.withdraw(session.volume.id)?;
         crate::crash::point("index.committed");
+        self.station.note_again(&session.volume, self.desk)?;
+        crate::crash::point("index.noted");
         session.object = position.object;
         session.file = position.file;
         session.volume = self.desk.change_volume(

@@ -111,7 +111,7 @@ impl Labelling<'_> {
         self.catalog.put_volume(&volume)?;
         crate::crash::point("label.recorded");
         self.desk.tell(&Event::Labelled { volser, pool: self.pool });
-        station.note(&said, self.desk)?;
+        station.note(&volume, self.desk)?;
         crate::crash::point("label.noted");
         Ok(Mounted { volume, medium: medium.clone(), label: Box::new(said), doubt: None })
     }
