@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, env, fs, path::Path, time::Duration};
 
 use tapevault::{
     clock::{Clock, SystemClock},
-    emulator,
+    emulator::{self, ElementKind},
 };
 
-use crate::home::{Home, Plan};
+use crate::home::{Home, Plan, code};
 
 /// Points that an `archive` into a fresh home passes.
 const ARCHIVE: [&str; 33] = [
@@ -68,6 +68,8 @@ pub(crate) const RESTORE: [&str; 5] = [
 ];
 /// Points that are passed by `media erase`.
 const ERASE: [&str; 2] = ["erase.disowned", "erase.recorded"];
+/// Points that are passed by `library clean`.
+const CLEAN: [&str; 1] = ["clean.brought"];
 
 const FILES: u32 = 12;
 /// With the source itself, two folders, a link and two small files.
@@ -206,6 +208,25 @@ fn killed_while_erasing() {
     }
 }
 
+/// The cleaning cartridge is in the drive then, and whatever comes next puts it away.
+#[test]
+fn killed_while_cleaning() {
+    for (point, next) in CLEAN.iter().flat_map(|point| [(point, "clean"), (point, "archive")]) {
+        let home = Home::new(&Plan { cartridges: &["CLNU01L1", "T00001L8"], ..Plan::default() });
+        home.fill(4, 100_000);
+        let done = home.run_with(("TAPEVAULT_CRASH_AT", point), &["library", "clean"]);
+        assert_eq!(done.code, None, "{}\n{}", done.out, done.err);
+        let next: &[&str] =
+            if next == "clean" { &["library", "clean"] } else { &["archive", "job"] };
+        home.run(next).exits(0);
+        let elements = home.emulator().elements().unwrap();
+        let place = elements.iter().find(|element| element.barcode == Some(code("CLNU01L1")));
+        assert_eq!(place.unwrap().kind, ElementKind::Slot, "after {next:?}");
+        home.archive();
+        assert_eq!(home.volumes(), BTreeSet::from(["T00001".to_owned()]));
+    }
+}
+
 /// `kill -9` at any moment: 20 of them, 200 with `TAPEVAULT_DEEP`.
 #[test]
 fn killed_at_random_moments() {
@@ -260,7 +281,8 @@ fn every_point_is_here() {
     }
     let mut found = BTreeSet::new();
     points(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-    let known = ARCHIVE.iter().chain(&AGAIN).chain(&RESUME).chain(&RESTORE).chain(&ERASE);
+    let known =
+        ARCHIVE.iter().chain(&AGAIN).chain(&RESUME).chain(&RESTORE).chain(&ERASE).chain(&CLEAN);
     let known: BTreeSet<String> =
         known.map(|name| name.split(':').next().unwrap().to_owned()).collect();
     let missing: Vec<_> = found.difference(&known).collect();
