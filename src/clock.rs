@@ -72,6 +72,12 @@ impl Timestamp {
         self.0
     }
 
+    /// Without what is below a second, for tables that people read.
+    #[must_use]
+    pub fn to_the_second(self) -> Self {
+        Self::from_parts(self.parts().0, 0)
+    }
+
     /// Whole seconds after 1970, rounded towards the past, and the nanoseconds beyond.
     pub fn parts(self) -> (i64, u32) {
         if let Ok(near) = i64::try_from(self.0) {

@@ -159,8 +159,7 @@ fn text_line(hit: &Hit, copies: &[CopyLine]) -> String {
         Kind::DeleteMarker => "deleted".into(),
         Kind::Fifo | Kind::CharacterDevice { .. } | Kind::BlockDevice { .. } => "special".into(),
     };
-    let (seconds, _) = item.modified.parts();
-    let modified = crate::clock::Timestamp::from_parts(seconds, 0);
+    let modified = item.modified.to_the_second();
     let mut line = format!(
         "{modified:<20}  {size:>8}  {:<8}  {}  {}",
         volumes.join(","),

@@ -96,7 +96,7 @@ fn list(catalog: &Catalog, json: bool) -> Result<(), Failure> {
             volume.status.to_string(),
             Count(holdings.segments).to_string(),
             ByteCount(holdings.bytes).to_string(),
-            volume.verified.map_or_else(|| "never".into(), |when| when.to_string()),
+            volume.verified.map_or_else(|| "never".into(), |when| when.to_the_second().to_string()),
             volume.custody.to_string(),
             offline(&volume).into(),
         ]);
@@ -135,9 +135,9 @@ fn show(catalog: &Catalog, volser: Volser, json: bool) -> Result<(), Failure> {
         volume.pool,
         volume.status,
         volume.custody,
-        volume.custody_since,
+        volume.custody_since.to_the_second(),
         offline(&volume),
-        volume.created,
+        volume.created.to_the_second(),
         ByteCount(volume.capacity_bytes),
     ));
     let mut table = Table::new(&["file#", "object#", "members#", "bytes#", "state", "segment"]);

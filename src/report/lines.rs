@@ -16,6 +16,9 @@ use crate::{
 /// Missing spans of one file that are told.
 const SPANS_TOLD: usize = 20;
 
+/// How long a drive has to be at work before it is worth a word what held it up.
+const WORTH_TELLING_MS: u64 = 1000;
+
 /// The verb of a stage that is under way.
 pub(super) fn doing(stage: Stage) -> &'static str {
     match stage {
@@ -151,13 +154,15 @@ fn streamed(streamed: Streamed<'_>) -> String {
         starts => line.push_str(&format!(", started {} times", Count(starts))),
     }
     let Streamed { drive_ms, disk_ms, source_ms, held_up_by, .. } = streamed;
-    let all = (drive_ms + disk_ms + source_ms).max(1);
-    let (who, took) = match held_up_by {
-        HeldUp::Source => ("the source", source_ms),
-        HeldUp::StagingDisk => ("the staging disk", disk_ms),
-        HeldUp::Drive => ("the drive itself", drive_ms),
-    };
-    line.push_str(&format!("; {who} took {} % of the time", took * 100 / all));
+    let all = drive_ms + disk_ms + source_ms;
+    if all >= WORTH_TELLING_MS {
+        let (who, took) = match held_up_by {
+            HeldUp::Source => ("the source", source_ms),
+            HeldUp::StagingDisk => ("the staging disk", disk_ms),
+            HeldUp::Drive => ("the drive itself", drive_ms),
+        };
+        line.push_str(&format!("; {who} took {} % of the time", took * 100 / all));
+    }
     if least_rate.is_some_and(|least| rate < least) {
         line.push_str(". SLOWER THAN IT STREAMS: it stops and winds back again and again");
     }

@@ -218,7 +218,7 @@ fn inventory(bench: &Bench) -> Result<Exit, Failure> {
             volume.map(|volume| volume.pool.to_string()).unwrap_or_default(),
             volume.map(|volume| volume.status.to_string()).unwrap_or_default(),
             verified.map_or_else(String::new, |when| {
-                when.map_or_else(|| "never".into(), |when| when.to_string())
+                when.map_or_else(|| "never".into(), |when| when.to_the_second().to_string())
             }),
             volume.map(|volume| volume.custody.to_string()).unwrap_or_default(),
             remark(&survey, role, place),
