@@ -6,6 +6,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 /// Words, which everything may name and which name only each other.
@@ -296,6 +297,35 @@ fn every_hazard_names_a_test_that_is_there() {
         );
     }
     assert!(count >= 10, "docs/hazards.md lists only {count} hazards");
+}
+
+#[test]
+fn every_mutant_applies_and_names_a_test_that_is_there() {
+    let patches = files_below(&root().join("tests/mutants"), ".patch");
+    assert!(patches.len() >= 10, "only {} hand-made bugs", patches.len());
+    for patch in patches {
+        let name = relative(&patch);
+        let checked = Command::new("git")
+            .arg("apply")
+            .arg("--check")
+            .arg(&patch)
+            .current_dir(root())
+            .output();
+        let checked = checked.unwrap();
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{name} does not apply: make it anew\n{said}");
+        let text = fs::read_to_string(&patch).unwrap();
+        let test = text.lines().find_map(|line| line.strip_prefix("Test: "));
+        let Some((target, function)) = test.and_then(|test| test.split_once(' ')) else {
+            panic!("{name} names no test");
+        };
+        let mut sources = files_below(&root().join("tests").join(target), ".rs");
+        sources.push(root().join(format!("tests/{target}.rs")));
+        let there = sources.iter().filter_map(|path| fs::read_to_string(path).ok()).any(|text| {
+            text.contains(&format!("fn {function}(")) || text.contains(&format!("{function}() =>"))
+        });
+        assert!(there, "{name} names the test {function} of {target}, which is not there");
+    }
 }
 
 #[test]

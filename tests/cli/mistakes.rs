@@ -109,11 +109,15 @@ fn foreign_data() {
         tape.write_all(&[&length, block, &length].concat()).unwrap();
     }
     tape.write_all(&[0; 8]).unwrap();
-    fs::write(home.emulator().tape(code("T00001L8")), &tape).unwrap();
     let words =
         ["T00001", "its data are not a volume of tapevault's", "→ it holds data of another"];
-    home.run(&ARCHIVE).complains(4, &words);
-    assert_eq!(fs::read(home.emulator().tape(code("T00001L8"))).unwrap(), tape, "untouched");
+    // Long, and as short as a label is.
+    for tape in [&tape[..], &[&tape[..4 + 10_240 + 4], &[0; 4]].concat()] {
+        fs::write(home.emulator().tape(code("T00001L8")), tape).unwrap();
+        home.run(&ARCHIVE).complains(4, &words);
+        let found = fs::read(home.emulator().tape(code("T00001L8"))).unwrap();
+        assert!(found == tape, "untouched");
+    }
 }
 
 #[test]

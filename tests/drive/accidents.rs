@@ -75,6 +75,22 @@ fn a_bad_write_is_a_medium_error_and_nothing_is_written_until_the_position_is_kn
 }
 
 #[test]
+fn a_flush_that_ends_elsewhere_is_a_mismatch() {
+    let place = place();
+    // Block 5 is the last: the drive stands at 6, and says 7 in the long form.
+    let fault = Fault::once(Effect::FlipBit(127)).at(CommandKind::Position).before_object(6);
+    let mut drive = under(&place, (1, 2), vec![fault.after(1)]);
+    for number in 0..3 {
+        drive.write_block(&block(number, BLOCK)).unwrap();
+    }
+    let error = drive.flush().unwrap_err();
+    let DriveError::Mismatch { expected, found, .. } = error else { panic!("{error}") };
+    assert_eq!((expected, found), (object(6), object(7)));
+    let error = drive.write_block(&block(3, BLOCK)).unwrap_err();
+    assert!(matches!(error, DriveError::PositionLost(_)), "{error}");
+}
+
+#[test]
 fn a_recovered_error_is_success() {
     let place = place();
     let fault = Fault::always(Effect::RecoveredError);
