@@ -275,6 +275,9 @@ impl Write<'_> {
             }
         };
         let mut current = session.take().expect("it is still there");
+        // Committed first: nobody looks at a volume again that takes no more, so that what a crash
+        // keeps from being committed would stay unknown.
+        self.commit(&mut current)?;
         self.note_full(&mut current, &why)?;
         self.close(current, afterwards)
     }
