@@ -50,7 +50,7 @@ impl Session {
 
     /// Whether its volume holds nothing but the label.
     pub(super) fn is_fresh(&self) -> bool {
-        self.group.is_empty() && self.segments.is_empty() && self.volume.last_index.is_none()
+        self.group.is_empty() && self.volume.end_file == FileNumber(1)
     }
 }
 

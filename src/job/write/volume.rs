@@ -78,7 +78,7 @@ impl Write<'_> {
         let preparation = Preparation { block_size, early_warning: ByteCount(room.reserve(0)) };
         self.station.drive.prepare(&preparation).map_err(&failed)?;
         self.station.stand_behind_filemark(volume.end, &volume)?;
-        self.clear_behind(&volume)?;
+        let volume = self.clear_behind(volume)?;
         let remaining = self.station.drive.remaining().map_err(&failed)?.remaining.0;
         let settings = pipeline::Settings {
             block_bytes: usize::try_from(block_size).expect("a block fits memory"),
@@ -115,21 +115,29 @@ impl Write<'_> {
     }
 
     /// What an interrupted session left behind the end, and nobody adopted, would count against the
-    /// room that is left: the tape ends here from now on.
-    fn clear_behind(&mut self, volume: &Volume) -> Result<(), JobError> {
-        let failed = self.station.failed(Some(volume));
+    /// room that is left: the tape ends here from now on. What was written once stays: there a
+    /// filemark closes it, and writing goes on behind.
+    fn clear_behind(&mut self, volume: Volume) -> Result<Volume, JobError> {
+        let failed = self.station.failed(Some(&volume));
         let mut block = vec![0; 4096];
         match self.station.drive.read_block(&mut block) {
-            Ok(ReadOutcome::EndOfData) => return Ok(()),
+            Ok(ReadOutcome::EndOfData) => return Ok(volume),
             Ok(ReadOutcome::Block(_) | ReadOutcome::LongBlock { .. } | ReadOutcome::Filemark)
             | Err(DriveError::Medium(_) | DriveError::EndOfDataMissing(_)) => {}
             Err(error) => return Err(failed(error)),
         }
-        self.station.stand_behind_filemark(volume.end, volume)?;
-        if !volume.worm {
-            self.station.drive.erase_here().map_err(failed)?;
+        let drive = &mut self.station.drive;
+        if volume.worm {
+            drive.locate_end_of_data().map_err(&failed)?;
+            drive.write_filemark(Filemark::Synchronous).map_err(&failed)?;
+            let end = drive.flush().map_err(&failed)?;
+            return self.desk.change_volume(self.catalog, volume.id, "volume.voided", |volume| {
+                (volume.end, volume.end_file) = (end.object, end.file)
+            });
         }
-        Ok(())
+        self.station.stand_behind_filemark(volume.end, &volume)?;
+        self.station.drive.erase_here().map_err(failed)?;
+        Ok(volume)
     }
 
     /// Brings a volume into the drive that may be written and has none of `wanted`: the one that is
