@@ -3,9 +3,12 @@
 use std::{
     collections::BTreeMap,
     panic,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
+use rusqlite::Connection;
 use tapevault::{
     emulator::{Circumstances, CommandKind, Effect, Witness},
     ident::{Barcode, Volser},
@@ -71,8 +74,10 @@ pub(crate) enum Kind {
     Killed,
     /// The process is killed when the command is done.
     KilledAfter,
-    /// Process and drive lose their power.
+    /// Process and drive lose their power; what was removed without a sync is there again.
     Blackout,
+    /// The disk of the catalog is full, until somebody makes room: it takes no more writes.
+    CatalogFull,
 }
 
 /// Commands during which a busy drive stays so.
@@ -115,6 +120,7 @@ pub(crate) struct Fate {
     pub(crate) overwritten: Vec<String>,
     /// What was sent.
     pub(crate) trace: Vec<Circumstances>,
+    catalog: PathBuf,
 }
 
 /// Ends of volumes as they were committed.
@@ -122,7 +128,7 @@ pub(crate) type Floors = Arc<Mutex<BTreeMap<Volser, u64>>>;
 
 impl Kind {
     /// All of them.
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::EarlyWarning,
         Self::ProgrammableEarlyWarning,
         Self::EndOfMedium,
@@ -151,6 +157,7 @@ impl Kind {
         Self::Killed,
         Self::KilledAfter,
         Self::Blackout,
+        Self::CatalogFull,
     ];
 
     /// Whether it can last, and does not only repeat what happened once.
@@ -183,7 +190,8 @@ impl Kind {
             | Self::NotReady
             | Self::Killed
             | Self::KilledAfter
-            | Self::Blackout => false,
+            | Self::Blackout
+            | Self::CatalogFull => false,
         }
     }
 
@@ -235,8 +243,44 @@ impl Kind {
             | Self::Refused
             | Self::Killed
             | Self::KilledAfter
-            | Self::Blackout => true,
+            | Self::Blackout
+            | Self::CatalogFull => true,
         }
+    }
+
+    /// What the ledger says when it strikes while objects are written, and the job gets over it by
+    /// itself; nothing when it is part of a tape's life. `None` when somebody has to help.
+    pub(crate) fn trouble(self) -> Option<&'static str> {
+        Some(match self {
+            Self::EarlyWarning
+            | Self::ProgrammableEarlyWarning
+            | Self::EndOfMedium
+            | Self::Recovered => "",
+            // Where early warning begins, that is what the drive says.
+            Self::AbortedAfter => "",
+            Self::WriteError => "medium error",
+            Self::DeferredLast | Self::DeferredAll => "an earlier write failed",
+            Self::Hardware => "hardware error",
+            Self::Aborted | Self::LostBefore | Self::LostAfter => {
+                "whether the command acted is not known"
+            }
+            Self::Reset | Self::ResetGently | Self::ParametersChanged | Self::PowerLoss => {
+                "the drive was disturbed"
+            }
+            Self::WriteProtected => "write protected",
+            Self::ReadError
+            | Self::Refused
+            | Self::Rewound
+            | Self::FlippedBit
+            | Self::MoveFails
+            | Self::ElementFull
+            | Self::WrongCartridge
+            | Self::NotReady
+            | Self::Killed
+            | Self::KilledAfter
+            | Self::Blackout
+            | Self::CatalogFull => return None,
+        })
     }
 
     fn effect(self, at: u64) -> Option<Effect> {
@@ -267,14 +311,14 @@ impl Kind {
             Self::ElementFull => Effect::Sense(0x05, 0x3B, 0x0D),
             Self::WrongCartridge => Effect::WrongCartridge,
             Self::NotReady => Effect::Sense(0x02, 0x04, 0x01),
-            Self::Killed | Self::KilledAfter | Self::Blackout => return None,
+            Self::Killed | Self::KilledAfter | Self::Blackout | Self::CatalogFull => return None,
         })
     }
 }
 
 impl Fate {
     /// That these accidents happen.
-    pub(crate) fn new(accidents: &[Accident], floors: Floors) -> Self {
+    pub(crate) fn new(accidents: &[Accident], floors: Floors, catalog: PathBuf) -> Self {
         Self {
             accidents: accidents.to_vec(),
             happened: vec![false; accidents.len()],
@@ -287,19 +331,43 @@ impl Fate {
             floors,
             overwritten: Vec::new(),
             trace: Vec::new(),
+            catalog,
         }
     }
 
-    /// The operator has looked after the drive and the library.
+    /// The operator has looked after the drive, the library and the disks.
     pub(crate) fn mend(&mut self) {
         self.mended = true;
+        self.make_room();
+    }
+
+    /// The catalog takes writes again.
+    pub(crate) fn make_room(&self) {
+        if self.accidents.iter().any(|accident| accident.kind == Kind::CatalogFull) {
+            let connection = Connection::open(&self.catalog).unwrap();
+            let triggers: Vec<String> = names(&connection, TRIGGERS);
+            let drops = triggers.iter().map(|name| format!("DROP TRIGGER \"{name}\";"));
+            connection.execute_batch(&drops.collect::<String>()).unwrap();
+        }
+    }
+
+    /// Fills the disk of the catalog, if its time has come. While a transaction is under way the
+    /// next command will do.
+    fn fill_catalog(&mut self) {
+        for number in 0..self.accidents.len() {
+            let Accident { kind, at, .. } = self.accidents[number];
+            if kind == Kind::CatalogFull && self.commands >= at && !self.happened[number] {
+                self.happened[number] = refuse_writes(&self.catalog).is_ok();
+                self.struck |= self.happened[number];
+            }
+        }
     }
 
     /// Whether an accident happens at this command. The first of a history comes at its very
     /// command, the others at the next that they fit: nobody knows what comes after the first.
     fn strikes(&mut self, number: usize, command: &Circumstances) -> bool {
         let Accident { kind, at, lasting } = self.accidents[number];
-        if self.commands < at || !kind.fits(command) {
+        if self.commands < at || !kind.fits(command) || kind == Kind::CatalogFull {
             return false;
         }
         if !self.happened[number] && (number > 0 || self.commands == at) {
@@ -340,6 +408,7 @@ impl Witness for Fate {
         self.guard(command);
         self.trace.push(*command);
         self.moves += u64::from(command.kind == CommandKind::Move);
+        self.fill_catalog();
         let hit = (0..self.accidents.len()).find(|number| self.strikes(*number, command));
         let number = self.commands;
         self.commands += 1;
@@ -357,4 +426,32 @@ impl Witness for Fate {
             panic::panic_any(Death);
         }
     }
+}
+
+const TABLES: &str = "SELECT name FROM pragma_table_list
+    WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite%'";
+const TRIGGERS: &str =
+    "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'full_%'";
+
+fn names(connection: &Connection, query: &str) -> Vec<String> {
+    let mut statement = connection.prepare(query).unwrap();
+    let names = statement.query_map([], |row| row.get(0)).unwrap();
+    names.map(Result::unwrap).collect()
+}
+
+/// Has a catalog refuse every write from now on, whoever comes.
+fn refuse_writes(catalog: &Path) -> rusqlite::Result<()> {
+    let connection = Connection::open(catalog)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    let mut batch = "BEGIN IMMEDIATE;".to_owned();
+    for table in names(&connection, TABLES) {
+        for change in ["INSERT", "UPDATE", "DELETE"] {
+            batch.push_str(&format!(
+                "CREATE TRIGGER \"full_{table}_{change}\" BEFORE {change} ON \"{table}\" \
+                 BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END;"
+            ));
+        }
+    }
+    batch.push_str("COMMIT;");
+    connection.execute_batch(&batch)
 }

@@ -1,20 +1,23 @@
 //! One history: a job, what goes wrong in it, and an operator who does what is asked.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     fs,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tapevault::{
-    emulator::{self, SharedWitness},
+    clock::Timestamp,
+    emulator::{self, CommandKind, SharedWitness},
+    ident::Barcode,
     job::{Remedy, archive::Half},
 };
 
 use crate::{
     fate::{Accident, Fate, Kind},
     oracle,
-    world::{Ended, World, picture},
+    world::{Ended, Setting, World, picture},
 };
 
 /// How often a command is run before the operator gives up.
@@ -37,39 +40,43 @@ pub(crate) enum Act {
 pub(crate) struct Passed {
     /// Whether anything went wrong at all.
     pub(crate) struck: bool,
+    /// Where somebody had to help: what the first accident was, at what command.
+    pub(crate) helped: Option<String>,
 }
 
 struct History<'a> {
+    stage: &'a World,
     world: World,
     fate: Arc<Mutex<Fate>>,
     accidents: &'a [Accident],
     /// What was told, run by run.
     told: Vec<Vec<String>>,
     clean: bool,
+    /// Whether the operator went on with another drive, and left the first with what it has: the
+    /// catalog hears of that when its cartridge is used again.
+    left: bool,
 }
 
 /// Plays a history. `Err` says what was lost, and how it came to that.
 pub(crate) fn play(stage: &World, act: Act, accidents: &[Accident]) -> Result<Passed, String> {
-    let world = stage.copy();
-    let fate = Fate::new(accidents, Arc::clone(&world.floors));
-    let fate = Arc::new(Mutex::new(fate));
-    let mut history = History { world, fate, accidents, told: Vec::new(), clean: true };
+    let mut history = History::new(stage, accidents);
     let done = match act {
         Act::Write => history.write(),
         Act::Restore => history.restore(),
     };
     let done = done.and_then(|()| history.is_bounded());
     match done {
-        Ok(()) => Ok(Passed { struck: history.fate().struck }),
+        Ok(()) => {
+            let struck = history.fate().struck;
+            Ok(Passed { struck, helped: history.helped() })
+        }
         Err(what) => Err(history.story(&what)),
     }
 }
 
 /// The commands of a history in which nothing goes wrong.
 pub(crate) fn undisturbed(stage: &World, act: Act) -> Vec<emulator::Circumstances> {
-    let world = stage.copy();
-    let fate = Arc::new(Mutex::new(Fate::new(&[], Arc::clone(&world.floors))));
-    let mut history = History { world, fate, accidents: &[], told: Vec::new(), clean: true };
+    let mut history = History::new(stage, &[]);
     let done = match act {
         Act::Write => history.write(),
         Act::Restore => history.restore(),
@@ -90,7 +97,15 @@ pub(crate) fn written(stage: &World) -> World {
     world
 }
 
-impl History<'_> {
+impl<'a> History<'a> {
+    fn new(stage: &'a World, accidents: &'a [Accident]) -> Self {
+        let world = stage.copy();
+        let catalog = world.settings.catalog.path.clone();
+        let fate = Fate::new(accidents, Arc::clone(&world.floors), catalog);
+        let fate = Arc::new(Mutex::new(fate));
+        Self { stage, world, fate, accidents, told: Vec::new(), clean: true, left: false }
+    }
+
     fn fate(&self) -> MutexGuard<'_, Fate> {
         self.fate.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,11 +115,12 @@ impl History<'_> {
         witness
     }
 
-    /// Runs a command until it ends by itself.
+    /// Runs a command until it ends by itself; with two drives by turns, and on each that began.
     fn until_done(
         &mut self,
         run: impl Fn(&World, &SharedWitness) -> (Ended, Vec<String>),
     ) -> Result<(), String> {
+        let mut owing = BTreeSet::from([self.world.drive.clone()]);
         for number in 0..TRIES {
             let (ended, mut told) = run(&self.world, &self.witness());
             self.clean &= told.iter().all(|line| {
@@ -116,7 +132,10 @@ impl History<'_> {
             match ended {
                 Ended::Done(tally) => {
                     self.clean &= tally.is_clean();
-                    return Ok(());
+                    self.fate().make_room();
+                    owing.remove(&self.world.drive);
+                    let Some(drive) = owing.first() else { return Ok(()) };
+                    self.world.drive = drive.clone();
                 }
                 Ended::Failed(error) => {
                     if error.remedy() == Remedy::Config {
@@ -124,12 +143,20 @@ impl History<'_> {
                     }
                     self.fate().mend();
                     self.operator(number);
+                    if self.world.setting == Setting::TwoDrives {
+                        self.left = true;
+                        self.world.drive = Some(format!("drive{}", (number + 1) % 2));
+                        owing.insert(self.world.drive.clone());
+                    }
                 }
                 Ended::Killed => {
                     self.fate.clear_poison();
                     let dark = |accident: &Accident| accident.kind == Kind::Blackout;
                     if let Some(blackout) = self.accidents.iter().find(|one| dark(one)) {
                         emulator::power_loss(self.world.library.dir(), blackout.at).unwrap();
+                        if blackout.at % 2 == 0 {
+                            self.world.undo_removals(self.stage);
+                        }
                     }
                 }
                 Ended::Panicked(what) => return Err(format!("it panicked: {what}")),
@@ -180,6 +207,7 @@ impl History<'_> {
 
     fn write(&mut self) -> Result<(), String> {
         self.until_done(|world, witness| world.archive(Half::Write, Some(witness)))?;
+        self.got_over()?;
         if !oracle::is_complete(&self.world) {
             if self.clean {
                 return Err("the job said that it was done, and it is not".to_owned());
@@ -190,7 +218,43 @@ impl History<'_> {
                 return Err("what was found bad was not written again".to_owned());
             }
         }
-        oracle::settled(&self.world, self.clean)
+        oracle::settled(&self.world, self.clean && !self.left)
+    }
+
+    fn helped(&self) -> Option<String> {
+        let first = self.accidents.first().filter(|_| self.told.len() > 1)?;
+        let command = self.fate().trace[usize::try_from(first.at).unwrap()].kind;
+        let lasting = if first.lasting { ", lasting," } else { "" };
+        Some(format!("{:?}{lasting} at {command:?}", first.kind))
+    }
+
+    /// A single accident while objects are written is the job's own to get over: nobody is asked,
+    /// everything is on tape, and the ledger says what happened.
+    fn got_over(&self) -> Result<(), String> {
+        let [Accident { kind, at, lasting: false }] = *self.accidents else { return Ok(()) };
+        let Some(words) = kind.trouble() else { return Ok(()) };
+        let struck = self.fate().trace[usize::try_from(at).unwrap()];
+        if !matches!(struck.kind, CommandKind::Write | CommandKind::Filemark | CommandKind::Flush) {
+            return Ok(());
+        }
+        if self.told.len() > 1 {
+            return Err("the job ended where it should have gone on by itself".to_owned());
+        }
+        if !oracle::is_complete(&self.world) {
+            return Err("the job did not write again what had not landed".to_owned());
+        }
+        let events = self.world.catalog().events(Timestamp::from_parts(0, 0), 1000).unwrap();
+        let told = events.iter().filter(|event| event.what == "drive.trouble").any(|event| {
+            let volser = event.volume.and_then(|id| self.world.volser(id));
+            event.detail["error"].as_str().is_some_and(|error| error.contains(words))
+                && (volser.is_none() || volser == struck.barcode.map(Barcode::volser))
+        });
+        // A cartridge that does not take its label is put away for another, and no volume yet.
+        let unlabelled = self.told[0].iter().any(|line| line.contains("not written: "));
+        if !words.is_empty() && !told && !unlabelled {
+            return Err(format!("the ledger does not say {words:?}: {events:#?}"));
+        }
+        Ok(())
     }
 
     fn restore(&mut self) -> Result<(), String> {

@@ -17,9 +17,16 @@
 //! - (e) a job ends: done, or with what is not safe named, after a bounded number of commands,
 //!   mounts and tries.
 //!
+//! What a job has to get over by itself, it does without anybody's help, and the ledger says what
+//! happened (`got_over` in [`history`]).
+//!
 //! In the gate, each kind strikes at each command that writes, moves the tape or moves cartridges,
-//! and at every eighth of those that only ask or read; with `TAPEVAULT_DEEP` at each. `SIM_SEED=n`
-//! replays one history of [`seeds`], `SIM_SEEDS=n` runs the first n of them.
+//! and at every eighth of those that only ask or read; with `TAPEVAULT_DEEP` at each. In the other
+//! settings (protected and encrypted, two drives, write-once cartridges) each kind strikes at a
+//! few commands of each act. Then comes each kind within ten commands of each other, and then
+//! seeds: `SIM_SEED=n` replays one history of [`seeds`], `SIM_SEEDS=n` runs the first n of them.
+//! `tests/run` says how many histories were played. `SIM_HELP=1` tells in which of them somebody had
+//! to help.
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 

@@ -47,7 +47,7 @@ pub(crate) fn copies_are_on_tape(world: &World) -> Result<(), String> {
         let tape = tapes
             .entry(volser)
             .or_insert_with(|| Tape::read(&world.library.tape(volume.barcode.unwrap())));
-        if tape.digest(object, known.blocks) != Some(known.digest) {
+        if tape.digest((object, known.blocks), world.key()) != Some(known.digest) {
             return Err(format!(
                 "the catalog says that segment {segment} is on {volser} at object {object}, and \
                  it is not"
@@ -116,7 +116,8 @@ fn rebuilt(world: &World) -> Result<Catalog, String> {
     let listener = world.listener();
     let desk = world.desk(&listener);
     let catalog = world.fresh_catalog();
-    let done = rig::station(&world.settings, None, &desk.clock).map_err(Into::into).and_then(
+    let drive = world.drive.as_deref();
+    let done = rig::station(&world.settings, drive, &desk.clock).map_err(Into::into).and_then(
         |mut station| {
             let read = stock::rebuild(&catalog, &mut station, &[], &desk);
             let given_up = station.drive.finish(LastAct::Rewind);

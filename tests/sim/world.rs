@@ -3,13 +3,15 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::MetadataExt,
+    io::Write,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, Once},
     time::Duration,
 };
 
+use age::secrecy::ExposeSecret;
 use tapevault::{
     catalog::{Catalog, Mode},
     clock::{Clock, TestClock, Timestamp},
@@ -17,6 +19,7 @@ use tapevault::{
     destination::Options,
     digest::Digest,
     emulator::{Generation, Library, LibraryPlan, SharedWitness},
+    ident::{PoolName, Volser, VolumeId},
     job::{
         Desk, JobError,
         archive::{self, Half},
@@ -25,6 +28,7 @@ use tapevault::{
         restore::{self, Selection},
         settings::Settings,
     },
+    keys::{DataKey, KeyRing, Owner, StoredKey},
 };
 use tempfile::TempDir;
 
@@ -39,11 +43,33 @@ const BLOCKS: usize = 6;
 const CARTRIDGE_BYTES: u64 = (1 << 20) + (100 << 10);
 /// Three are needed; the others are for what accidents spoil.
 const CARTRIDGES: u32 = 6;
+const KEY: [u8; 32] = [0x5A; 32];
+
+/// What the library and its pool are like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Setting {
+    /// One drive, and nothing that would have to be set in it.
+    Plain,
+    /// Blocks are protected by their CRC and encrypted.
+    Guarded,
+    /// Two drives, and an operator who tries the other one when a job fails.
+    TwoDrives,
+    /// Write-once cartridges.
+    WriteOnce,
+}
+
+impl Setting {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Plain, Self::Guarded, Self::TwoDrives, Self::WriteOnce];
+}
 
 /// A folder with a library, a catalog, staged segments and their source.
 #[derive(Debug)]
 pub(crate) struct World {
     folder: TempDir,
+    pub(crate) setting: Setting,
+    /// The drive that the next command uses; the only one, if there is no choice.
+    pub(crate) drive: Option<String>,
     pub(crate) settings: Settings,
     pub(crate) library: Library,
     pub(crate) clock: TestClock,
@@ -90,6 +116,72 @@ fn folder() -> TempDir {
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
+fn library(folder: &Path, setting: Setting) -> Library {
+    let drives = if setting == Setting::TwoDrives { 2 } else { 1 };
+    let plan = LibraryPlan { drives, slots: 8, ..LibraryPlan::default() };
+    let library = Library::create(folder, &plan).unwrap();
+    for number in 1..=CARTRIDGES {
+        let barcode = format!("SIM{number:03}L8").parse().unwrap();
+        library.add_cartridge(barcode, Generation::Lto8, CARTRIDGE_BYTES).unwrap();
+        if setting == Setting::WriteOnce {
+            library.change_cartridge(barcode, |cartridge| cartridge.worm = true).unwrap();
+        }
+    }
+    library
+}
+
+fn config(setting: Setting) -> String {
+    let (pool, more) = match setting {
+        Setting::Plain | Setting::WriteOnce => ("", ""),
+        Setting::Guarded => (
+            "encryption = \"pool-key\"\nblock_protection = \"required\"",
+            "[keys]\nfile = \"keys.age\"\nidentity = \"identity\"",
+        ),
+        Setting::TwoDrives => ("", "[drives.drive1]\ndevice = \"emulated:1\""),
+    };
+    format!(
+        r#"
+        [catalog]
+        path = "catalog.sqlite"
+        rehearsal = true
+        [staging]
+        dir = "staging"
+        budget = "64 MiB"
+        ring = "1 MiB"
+        [emulator]
+        dir = "library"
+        [library]
+        changer = "emulated"
+        [drives.drive0]
+        device = "emulated:0"
+        [pools.main]
+        label_blank = true
+        block_size = {BLOCK}
+        {pool}
+        [sources.files]
+        type = "directory"
+        path = "files"
+        [jobs.all]
+        sources = ["files"]
+        pool = "main"
+        {more}
+        "#
+    )
+}
+
+/// Makes the pool's key, and says that it is on paper.
+fn make_key(home: &Path, settings: &Settings, now: Timestamp) {
+    let Some(keys) = &settings.keys else { return };
+    let identity = age::x25519::Identity::generate().to_string();
+    let mut options = fs::OpenOptions::new();
+    let mut file =
+        options.write(true).create_new(true).mode(0o600).open(home.join("identity")).unwrap();
+    file.write_all(identity.expose_secret().as_bytes()).unwrap();
+    let owner = Owner::Pool("main".parse::<PoolName>().unwrap());
+    let key = StoredKey::new(DataKey::from_bytes(KEY), owner, now).on_paper(now);
+    KeyRing::open_or_new(keys).unwrap().add(key).unwrap();
+}
+
 /// A killed process says nothing.
 fn quiet_deaths() {
     static ONCE: Once = Once::new();
@@ -105,49 +197,21 @@ fn quiet_deaths() {
 
 impl World {
     /// Blank cartridges, and six segments sealed.
-    pub(crate) fn staged() -> Self {
+    pub(crate) fn staged(setting: Setting) -> Self {
         quiet_deaths();
         let folder = folder();
         let home = folder.path();
-        let plan = LibraryPlan { slots: 8, ..LibraryPlan::default() };
-        let library = Library::create(&home.join("library"), &plan).unwrap();
-        for number in 1..=CARTRIDGES {
-            let barcode = format!("SIM{number:03}L8").parse().unwrap();
-            library.add_cartridge(barcode, Generation::Lto8, CARTRIDGE_BYTES).unwrap();
-        }
-        let config = format!(
-            r#"
-            [catalog]
-            path = "catalog.sqlite"
-            rehearsal = true
-            [staging]
-            dir = "staging"
-            budget = "64 MiB"
-            ring = "1 MiB"
-            [emulator]
-            dir = "library"
-            [library]
-            changer = "emulated"
-            [drives.drive0]
-            device = "emulated:0"
-            [pools.main]
-            label_blank = true
-            block_size = {BLOCK}
-            [sources.files]
-            type = "directory"
-            path = "files"
-            [jobs.all]
-            sources = ["files"]
-            pool = "main"
-            "#
-        );
-        fs::write(home.join("tapevault.toml"), config).unwrap();
+        let library = library(&home.join("library"), setting);
+        fs::write(home.join("tapevault.toml"), config(setting)).unwrap();
         fs::create_dir(home.join("files")).unwrap();
         let settings = config::read(&home.join("tapevault.toml")).unwrap().settings;
         fs::create_dir(&settings.staging.dir).unwrap();
         let clock = TestClock::at(Timestamp::from_parts(1_790_000_000, 0));
+        make_key(home, &settings, clock.now());
         let mut world = Self {
             folder,
+            setting,
+            drive: (setting == Setting::TwoDrives).then(|| "drive0".to_owned()),
             settings,
             library,
             clock,
@@ -188,6 +252,8 @@ impl World {
         settings.emulator.as_mut().unwrap().dir = home.join("library");
         Self {
             folder,
+            setting: self.setting,
+            drive: self.drive.clone(),
             settings,
             library,
             clock: TestClock::at(self.clock.now()),
@@ -200,8 +266,35 @@ impl World {
         self.folder.path().join(name)
     }
 
+    /// The key that every block is encrypted with, if any is.
+    pub(crate) fn key(&self) -> Option<&[u8; 32]> {
+        (self.setting == Setting::Guarded).then_some(&KEY)
+    }
+
+    /// The power was lost: what was removed from staging is there again, for nobody synced that.
+    pub(crate) fn undo_removals(&self, stage: &Self) {
+        for (folder, linked) in [("staging/sealed", true), ("staging/manifests", false)] {
+            for entry in fs::read_dir(stage.path(folder)).unwrap() {
+                let from = entry.unwrap().path();
+                let to = self.path(folder).join(from.file_name().unwrap());
+                if to.exists() {
+                    continue;
+                }
+                if linked {
+                    fs::hard_link(&from, &to).unwrap();
+                } else {
+                    fs::copy(&from, &to).unwrap();
+                }
+            }
+        }
+    }
+
     pub(crate) fn catalog(&self) -> Catalog {
         Catalog::open(&self.settings.catalog.path).unwrap()
+    }
+
+    pub(crate) fn volser(&self, volume: VolumeId) -> Option<Volser> {
+        self.catalog().volume_by_id(volume).unwrap().map(|volume| volume.volser)
     }
 
     pub(crate) fn listener(&self) -> Arc<Listener> {
@@ -230,7 +323,7 @@ impl World {
             job: "all".parse().unwrap(),
             half,
             copies: None,
-            drive: None,
+            drive: self.drive.clone(),
             dry_run: false,
         };
         let settings = self.watched(witness);
@@ -254,7 +347,7 @@ impl World {
             selection: Selection::Query { query: Box::default(), all_versions: false },
             to: self.path(to),
             options: Options { overwrite: true, ..Options::default() },
-            drive: None,
+            drive: self.drive.clone(),
             salvage: false,
             dry_run: false,
         };
