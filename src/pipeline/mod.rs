@@ -10,6 +10,7 @@ mod ring;
 
 pub use drain::{DrainError, Fill, drain};
 pub use feed::{Fed, Feed, FeedError, SegmentFile};
+pub use ring::large_memory;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -78,16 +78,23 @@ pub(super) enum Over {
     Cancelled,
 }
 
-/// Takes the slots of a ring out of one piece of memory, in large pages where the kernel has them.
-/// What is never used is never touched, and costs nothing.
-fn slots(count: usize, bytes: usize) -> Vec<Slot> {
-    let stride = bytes.next_multiple_of(PAGE);
-    let mut memory = BytesMut::zeroed(count * stride + LARGE_PAGE);
+/// Zeroed memory of so many bytes, in large pages where the kernel has them: a block and its guard
+/// lie in few pieces there. What is never used is never touched, and costs nothing.
+pub fn large_memory(bytes: usize) -> BytesMut {
+    let mut memory = BytesMut::zeroed(bytes.next_multiple_of(LARGE_PAGE) + LARGE_PAGE);
     let lead = memory.as_ptr().align_offset(LARGE_PAGE).min(LARGE_PAGE);
     drop(memory.split_to(lead));
     if let Err(error) = sys::memory::prefer_large_pages(&mut memory) {
-        tracing::debug!(%error, "the ring lies in small pages");
+        tracing::debug!(%error, "blocks lie in small pages");
     }
+    memory.truncate(bytes);
+    memory
+}
+
+/// Takes the slots of a ring out of one piece of memory.
+fn slots(count: usize, bytes: usize) -> Vec<Slot> {
+    let stride = bytes.next_multiple_of(PAGE);
+    let mut memory = large_memory(count * stride);
     let mut slots: Vec<Slot> = (0..count)
         .map(|_| {
             let mut room = memory.split_to(stride);

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::BytesMut;
+
 use crate::{
     causes,
     drive::{Drive, DriveError, Filemark, GUARD, Preparation, Protection, ReadOutcome, Safeguards},
     job::Desk,
+    pipeline,
     position::ObjectNumber,
     unit::ByteCount,
 };
@@ -49,7 +52,9 @@ pub(super) enum Flaw {
 /// Content that does not compress, and differs from block to block.
 struct Pattern {
     noise: Vec<u8>,
-    block: Vec<u8>,
+    /// A block with its guard, in memory like that of jobs: how many pieces it lies in decides
+    /// whether a host adapter takes it.
+    block: BytesMut,
     seed: u64,
 }
 
@@ -98,10 +103,10 @@ impl Trial {
         let start = desk.clock.elapsed();
         for number in 0..self.blocks {
             desk.go_on().map_err(|_| Flaw::Stopped)?;
-            drive.write_block(pattern.block(number))?;
+            pattern.write(drive, number)?;
         }
         drive.write_filemark(Filemark::Immediate)?;
-        drive.write_block(pattern.block(self.blocks))?;
+        pattern.write(drive, self.blocks)?;
         drive.write_filemark(Filemark::Synchronous)?;
         // Holds the drive's count of objects against ours.
         drive.flush()?;
@@ -159,7 +164,7 @@ impl Pattern {
         while noise.len() < length + SHIFTS {
             noise.extend(mixed(&mut state).to_le_bytes());
         }
-        Self { noise, block: vec![0; length + GUARD], seed }
+        Self { noise, block: pipeline::large_memory(length + GUARD), seed }
     }
 
     fn length(&self) -> usize {
@@ -183,6 +188,19 @@ impl Pattern {
         let front = MARK.min(length);
         self.block[..front].copy_from_slice(&mark[..front]);
         &self.block[..length]
+    }
+
+    /// Writes a block, with its guard behind it where blocks are protected.
+    fn write(&mut self, drive: &mut Drive, number: u64) -> Result<(), Flaw> {
+        let block = self.block(number);
+        let mut length = block.len();
+        if let Some(guard) = drive.guard() {
+            let made = guard(block);
+            self.block[length..].copy_from_slice(&made);
+            length += GUARD;
+        }
+        drive.write_guarded(&self.block[..length])?;
+        Ok(())
     }
 
     /// Reads one block, which must be this one.
