@@ -132,6 +132,8 @@ fn a_drive_that_is_not_the_librarys_is_told_with_both_serial_numbers() {
     let lines = home.run(&["--json", "library", "inventory"]).exits(0).lines();
     let serial = |address| element(&lines, address)["serial"].as_str().unwrap().to_owned();
     let (first, second) = (serial(FIRST_DRIVE), serial(FIRST_DRIVE + 1));
+    home.run(&["media", "label", "T00002", "--pool", "pool", "--drive", "drive"]).exits(0);
+    home.run(&["media", "vault", "T00002", "--place", "bank"]).exits(0);
     configure(&home, |text| text.replace("emulated:0\"", "emulated:0\"\nelement = 257"));
     home.run(&["library", "load", "T00001L8", "--drive", "drive"])
         .complains(2, &["drive drive", &first, "at element 257", &second, "in_library"]);
@@ -141,6 +143,9 @@ fn a_drive_that_is_not_the_librarys_is_told_with_both_serial_numbers() {
     let lines = home.run(&["--json", "library", "inventory"]).exits(0).lines();
     assert_eq!(element(&lines, FIRST_DRIVE)["drive"], Value::Null);
     assert_eq!(element(&lines, FIRST_DRIVE + 1)["drive"], "drive1");
+    // Whoever's drive that is: what stands in it is not in the bank.
+    let sighted = json!({ "custody": "in-drive", "drive": "element 256" });
+    assert_eq!(custody(&home, "T00002"), sighted);
 }
 
 #[test]

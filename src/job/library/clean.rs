@@ -1,6 +1,7 @@
 //! Cleaning a drive with a cartridge of its library.
 
 use crate::{
+    changer::ChangerError,
     drive::{Cleaned, CleaningNeed},
     job::{
         Desk, JobError,
@@ -26,7 +27,14 @@ impl Station {
         let cartridges: Vec<_> = places.filter(|place| place.full && place.cleaning).collect();
         for place in &cartridges {
             let cartridge = place.sticker();
-            self.bring(place.address)?;
+            match self.bring(place.address) {
+                // Another drive was quicker.
+                Err(RigError::Move { refusal, cause: ChangerError::Stale(_) }) => {
+                    desk.notice(refusal.to_string());
+                    continue;
+                }
+                brought => brought?,
+            }
             crate::crash::point("clean.brought");
             let cleaned = self.drive.wait_cleaned();
             if cleaned.is_err()

@@ -61,9 +61,10 @@ fn here(
 ) -> Option<Custody> {
     match (role, drives.get(&address)) {
         (Role::Drive, Some(drive)) => Some(Custody::InDrive { drive: drive.clone() }),
-        // In a drive that nobody names: at least it is not offline.
+        // In a drive that another job uses, or that the config does not name.
         (Role::Drive, None) if matches!(volume.custody, Custody::InDrive { .. }) => None,
-        (Role::Drive | Role::Slot | Role::MailSlot | Role::Picker, _) => {
+        (Role::Drive, None) => Some(Custody::InDrive { drive: format!("element {address}") }),
+        (Role::Slot | Role::MailSlot | Role::Picker, _) => {
             Some(Custody::InLibrary { slot: address })
         }
     }
