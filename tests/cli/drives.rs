@@ -179,6 +179,7 @@ fn a_drive_that_does_not_pass_is_refused() {
         assert_eq!(flaws.len(), flawed, "{told}");
         assert!(flaws.iter().any(|flaw| flaw.as_str().unwrap().contains(word)), "{told}");
         assert!(done.err.contains("drive is not fit") && done.err.contains("→"), "{}", done.err);
+        assert!(done.err.contains(&format!("{flawed} of 3 trials failed")), "{}", done.err);
         let catalog = Catalog::open(&home.catalog()).unwrap();
         let events = catalog.events(Timestamp::from_nanoseconds(0), 10).unwrap();
         assert!(events.iter().any(|event| event.what == "drive.unfit"), "{events:?}");

@@ -37,7 +37,11 @@ pub(super) fn run(
     if found.is_fit() {
         return Ok(Exit::Done);
     }
-    let what = found.flaws.join("; ");
+    let failed = found.trials.iter().filter(|trial| trial.flaw.is_some()).count();
+    let what = match failed {
+        0 => found.flaws.join("; "),
+        _ => format!("{failed} of {} trials failed", found.trials.len()),
+    };
     Err(JobError::Unfit { drive: found.drive, what }.into())
 }
 
@@ -73,7 +77,11 @@ fn words(found: &Commissioned) -> String {
         0 => "nothing came back right".to_owned(),
         bytes => format!("{bytes} bytes came back right"),
     };
-    let verdict = if found.is_fit() { "fit for the pools of this config\n" } else { "" };
+    let verdict = if found.is_fit() {
+        "fit for the pools of this config\n".to_owned()
+    } else {
+        found.flaws.iter().map(|flaw| format!("FAILED  {flaw}\n")).collect()
+    };
     format!(
         "{}: {vendor} {product}, firmware {firmware}, serial {serial}, with {}\n\n{table}\n\
          one command moves up to {} by the host adapter's word; {proven}\n{verdict}",
