@@ -26,7 +26,7 @@ use crate::{
 /// In the gate, one of so many commands that only ask or read.
 const SAMPLE: u64 = 8;
 /// In the gate, commands at which a kind strikes in settings other than the plain one.
-const ELSEWHERE: usize = 8;
+const ELSEWHERE: usize = 5;
 /// Losses that are told in full.
 const TOLD: usize = 3;
 
