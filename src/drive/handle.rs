@@ -44,6 +44,8 @@ pub struct Drive {
     pub(super) reserved: Option<u64>,
     /// Block protection and encryption.
     pub(super) standing: Standing,
+    /// Whether it refuses to overwrite; `None` when that has to be asked.
+    pub(super) append_only: Option<bool>,
     /// Who is told of waits.
     pub(super) waits: Listener,
 }
@@ -53,6 +55,8 @@ pub struct Drive {
 pub(super) struct Abilities {
     pub(super) extended_position: Option<bool>,
     pub(super) locate_16: Option<bool>,
+    /// Whether it says that it has ALLOW OVERWRITE.
+    pub(super) allow_overwrite: bool,
     /// Codes of the log pages that it has.
     pub(super) log_pages: Option<Vec<u8>>,
     /// How it protects blocks, the best first.
@@ -215,6 +219,7 @@ impl Drive {
             TransportError::Unknown(_) => {
                 self.next = None;
                 self.standing.doubt();
+                self.append_only = None;
                 DriveError::Unknown { fault, source: Some(source) }
             }
         }
@@ -236,6 +241,7 @@ impl Drive {
         }
         if disturbed {
             self.standing.doubt();
+            self.append_only = None;
         }
         match trouble {
             Trouble::EndOfMedium => DriveError::EndOfMedium(fault),

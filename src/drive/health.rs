@@ -136,6 +136,14 @@ impl Drive {
         Ok(Holding::Held)
     }
 
+    /// Reserves the drive anew if it was reserved: by its holder that changes nothing.
+    pub(super) fn keep_reservation(&mut self) -> Result<(), DriveError> {
+        if let Some(key) = self.reserved {
+            self.reserve(key)?;
+        }
+        Ok(())
+    }
+
     /// Ends the reservation and the registration, if there is one.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 //! until the position was asked for.
 
 mod answer;
+mod append;
 mod cleaning;
 mod data;
 mod features;

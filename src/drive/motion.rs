@@ -144,6 +144,7 @@ impl Drive {
     ///
     /// As [`Drive::write_block`].
     pub fn erase_here(&mut self) -> Result<(), DriveError> {
+        self.allow_overwriting_here()?;
         let command = Command::Erase6 { long: false, immediate: false };
         self.issue_onto(&command, Transfer::None)?;
         let expected = self.next;

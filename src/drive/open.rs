@@ -15,7 +15,7 @@ use crate::{
     },
     position::Position,
     scsi::{
-        cdb::{Command, OpcodeQuery, support},
+        cdb::{Command, OpcodeQuery, opcode, support},
         density::Generation,
         inquiry::{DeviceNames, DeviceType, Standard, names, vpd},
         log::alert::Alerts,
@@ -64,6 +64,7 @@ impl Drive {
             alerts: Alerts::default(),
             reserved: None,
             standing: Standing::default(),
+            append_only: None,
             waits: Listener::default(),
         };
         drive.identify()?;
@@ -127,6 +128,8 @@ impl Drive {
             return Ok(());
         };
         if let Some(commands) = support::decode_all(&data) {
+            let has = commands.iter().any(|command| command.opcode == opcode::ALLOW_OVERWRITE);
+            self.abilities.allow_overwrite = has;
             self.timeouts = self.timeouts.clone().recommended(&commands);
         }
         Ok(())
@@ -202,6 +205,7 @@ impl Drive {
 
     pub(super) fn load_unload(&mut self, load: bool) -> Result<(), DriveError> {
         self.next = None;
+        self.append_only = None;
         let command = Command::LoadUnload {
             immediate: load,
             hold: false,

@@ -316,6 +316,7 @@ impl CommandKind {
             Command::TestUnitReady
             | Command::RequestSense { .. }
             | Command::ReadBlockLimits
+            | Command::AllowOverwrite { .. }
             | Command::SetCapacity { .. }
             | Command::Verify6 { .. }
             | Command::Reserve6

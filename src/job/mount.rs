@@ -82,6 +82,9 @@ impl Station {
 
     fn read_content(&mut self) -> Result<Content, DriveError> {
         self.drive.rewind()?;
+        if self.append_only && !self.drive.forbid_overwriting()? {
+            tracing::debug!(drive = self.name, "it has no append-only mode");
+        }
         let mut bytes = Vec::new();
         let mut block = vec![0; BLOCK_MAX];
         loop {

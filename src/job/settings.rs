@@ -140,6 +140,9 @@ pub struct DriveSettings {
     /// Whether it stands in the library, if the config has one.
     #[serde(default = "yes")]
     pub in_library: bool,
+    /// Whether jobs that write set it so that it refuses to write over anything, if it can.
+    #[serde(default = "yes")]
+    pub append_only: bool,
     /// Its element address in a library that does not tell its drives' serial numbers.
     pub element: Option<u16>,
 }

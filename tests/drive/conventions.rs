@@ -12,7 +12,7 @@ use tapevault::{
     unit::{ByteCount, MIB},
 };
 
-use crate::bench::{BLOCK, Met, PREPARATION, Place, barcode, block, clock, read};
+use crate::bench::{BLOCK, Met, PREPARATION, Place, barcode, block, clock, object, read};
 
 fn place_with(settings: Settings) -> Place {
     let place = Place::new(settings);
@@ -123,4 +123,64 @@ fn a_long_load_can_be_given_up() {
     let error = drive.load().unwrap_err();
     assert!(matches!(error, DriveError::NotReady(_)), "{error}");
     assert!(error.to_string().contains("given up"), "{error}");
+}
+
+#[test]
+fn in_append_only_mode_nothing_is_written_over_unless_it_is_allowed_there() {
+    let place = place_with(Settings::default());
+    let mut drive = place.open();
+    drive.prepare(&PREPARATION).unwrap();
+    drive.rewind().unwrap();
+    assert!(drive.forbid_overwriting().unwrap());
+    for number in 0..3 {
+        drive.write_block(&block(number, BLOCK)).unwrap();
+    }
+    drive.flush().unwrap();
+    // Whatever a program believes of the position, the drive refuses.
+    drive.locate(object(1)).unwrap();
+    let error = drive.write_block(&block(9, BLOCK)).unwrap_err();
+    assert!(matches!(error, DriveError::WriteProtected(_)), "{error}");
+    drive.rewind().unwrap();
+    assert!(drive.write_block(&block(9, BLOCK)).is_err(), "not at the beginning either");
+    drive.rewind().unwrap();
+    for number in 0..3 {
+        assert_eq!(read(&mut drive, BLOCK).unwrap(), Met::Block(block(number, BLOCK)));
+    }
+    // Allowed for this place, and once.
+    drive.locate(object(2)).unwrap();
+    drive.allow_overwriting_here().unwrap();
+    drive.write_block(&block(7, BLOCK)).unwrap();
+    drive.flush().unwrap();
+    drive.locate(object(2)).unwrap();
+    assert!(drive.write_block(&block(8, BLOCK)).is_err());
+    drive.locate(object(1)).unwrap();
+    drive.erase_here().unwrap();
+    assert_eq!(drive.locate_end_of_data().unwrap().object, object(1));
+    // It ends with the cartridge.
+    drive.unload().unwrap();
+    drive.load().unwrap();
+    drive.rewind().unwrap();
+    drive.write_block(&block(5, BLOCK)).unwrap();
+}
+
+#[test]
+fn a_reservation_that_a_power_loss_ended_is_taken_again() {
+    let place = place_with(Settings::default());
+    let mut transport = place.transport();
+    transport.set_faults(vec![Fault::once(Effect::PowerLoss(1)).at(CommandKind::Write)]);
+    let mut drive = place.open_with(transport);
+    drive.reserve(7).unwrap();
+    drive.prepare(&PREPARATION).unwrap();
+    assert!(drive.write_block(&block(0, BLOCK)).is_err());
+    let held = || {
+        let text = std::fs::read_to_string(place.dir().join("drives/drive0.json")).unwrap();
+        let registers: serde_json::Value = serde_json::from_str(&text).unwrap();
+        !registers["reservations"]["held"].is_null()
+    };
+    drive.recover().unwrap();
+    assert!(!held(), "it is gone with the power");
+    drive.prepare(&PREPARATION).unwrap();
+    assert!(held());
+    drive.finish(tapevault::transport::LastAct::Rewind).unwrap();
+    assert!(!held());
 }

@@ -151,3 +151,52 @@ fn early_warning_is_set_again_after_somebody_changed_the_parameters() {
     assert_eq!(seen.len(), 2, "never without since: {seen:?}");
     assert!(seen[0] == 0 && seen[1] > 64, "{seen:?}");
 }
+
+/// Looks, at each write, at whether the drive would refuse to write over anything; and moves the tape
+/// behind the job's back at one of them.
+#[derive(Debug)]
+struct Meddler {
+    registers: std::path::PathBuf,
+    unguarded: u32,
+    writes: u32,
+}
+
+impl tapevault::emulator::Witness for Meddler {
+    fn before(&mut self, command: &tapevault::emulator::Circumstances) -> Option<Effect> {
+        if command.kind != CommandKind::Write {
+            return None;
+        }
+        let text = fs::read_to_string(&self.registers).unwrap();
+        let registers: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let pages = registers["modes"]["pages"].as_array().unwrap();
+        let is_it = |page: &&serde_json::Value| page["code"] == 0x10 && page["subpage"] == 1;
+        let modes = pages.iter().find(is_it).unwrap()["body"][1].as_u64().unwrap();
+        self.unguarded += u32::from(modes >> 4 != 1);
+        self.writes += 1;
+        // Rewound, and the unit attention is gone: the next write would go over the label.
+        (self.writes == 100).then_some(Effect::Rewound)
+    }
+
+    fn after(&mut self, _command: &tapevault::emulator::Circumstances) {}
+}
+
+#[test]
+fn a_tape_that_somebody_rewound_is_not_written_over() {
+    let mut rig = Rig::new(1);
+    fill(&rig);
+    let registers = rig.library.dir().join("drives/drive0.json");
+    let meddler = Meddler { registers, unguarded: 0, writes: 0 };
+    let witness = Arc::new(std::sync::Mutex::new(meddler));
+    let shared: SharedWitness = Arc::<std::sync::Mutex<Meddler>>::clone(&witness);
+    rig.settings.emulator.as_mut().unwrap().witness = Some(shared);
+    rig.archive(Half::Both);
+    // The lock is not held on: the restore asks the witness, too.
+    let seen = |witness: &Meddler| (witness.unguarded, witness.writes);
+    let (unguarded, writes) = seen(&witness.lock().unwrap());
+    assert!(writes > 300 && unguarded == 0, "{unguarded} of {writes}");
+    let volumes = rig.catalog().volumes().unwrap();
+    assert_eq!(volumes.len(), 1, "the label stands, and the job went on behind it: {volumes:#?}");
+    let (tally, told) = rig.restore(&rig.request(Query::default(), "out"));
+    assert!(tally.unwrap().is_clean(), "{told:#?}");
+    assert_eq!(picture(&rig.path("out/files")), picture(&rig.source));
+}

@@ -31,8 +31,8 @@ pub struct Preparation {
 }
 
 impl Drive {
-    /// Sets variable blocks, buffering, compression, programmable early warning, and keeps the
-    /// cartridge in. Reads back what must hold. Block protection is as [`Drive::safeguard`] set it:
+    /// Sets variable blocks, buffering, compression, programmable early warning, keeps the cartridge
+    /// in, and holds the reservation, which a power loss may have ended. Reads back what must hold. Block protection is as [`Drive::safeguard`] set it:
     /// what another program left on would add four bytes to each block.
     ///
     /// # Errors
@@ -45,6 +45,7 @@ impl Drive {
         self.set_early_warning(wanted.early_warning)?;
         self.keep_protection()?;
         self.prevent_removal()?;
+        self.keep_reservation()?;
         let position = self.position()?;
         debug!(drive = self.name, ?wanted, ?position, "prepared");
         Ok(())

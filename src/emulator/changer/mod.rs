@@ -158,6 +158,7 @@ impl EmulatedChanger {
             | Command::ReadBlockLimits
             | Command::Read6 { .. }
             | Command::Write6 { .. }
+            | Command::AllowOverwrite { .. }
             | Command::SetCapacity { .. }
             | Command::WriteFilemarks6 { .. }
             | Command::Space6 { .. }

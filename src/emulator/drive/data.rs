@@ -7,6 +7,7 @@ use crate::emulator::{
     tape::{Kind, Object},
 };
 use crate::scsi::{
+    cdb::Overwrite,
     protection::GUARD,
     sense::{Code, Key, Sense},
 };
@@ -191,7 +192,7 @@ impl EmulatedDrive {
         let generation = self.identity.generation;
         let protected_by_host = self.registers.modes.is_write_protected();
         let append_only = self.registers.modes.is_append_only();
-        let position = self.stand.position;
+        let (position, overwrite_at) = (self.stand.position, self.overwrite_at.take());
         let loaded = self.usable()?;
         let protected = loaded.cartridge.write_protected || !loaded.image.is_writable();
         let index = loaded.image.index();
@@ -210,10 +211,33 @@ impl EmulatedDrive {
             self.raise_alert(ALERT_WORM_OVERWRITE);
             return Err((Key::DataProtect, Code::WORM_OVERWRITE_ATTEMPTED).into());
         }
-        if append_only && position != objects && position != 0 {
+        if append_only && position != objects && overwrite_at != Some(position) {
             return Err((Key::DataProtect, Code::WRITE_APPEND_POSITION_ERROR).into());
         }
         Ok(())
+    }
+
+    /// ALLOW OVERWRITE: for one write at this very position.
+    pub(crate) fn allow_overwrite(
+        &mut self,
+        what: Overwrite,
+        (partition, object): (u8, u64),
+    ) -> Answer {
+        self.usable()?;
+        self.known_position()?;
+        if !self.registers.modes.is_append_only() {
+            return Err((Key::IllegalRequest, Code::COMMAND_SEQUENCE_ERROR).into());
+        }
+        self.overwrite_at = match what {
+            Overwrite::Nothing => None,
+            Overwrite::CurrentPosition if partition != 0 => return Err(invalid_field(3)),
+            Overwrite::CurrentPosition if object != self.stand.position => {
+                return Err(invalid_field(4));
+            }
+            Overwrite::CurrentPosition => Some(object),
+            Overwrite::Format => return Err(invalid_field(2)),
+        };
+        Ok(0)
     }
 
     /// Turns to writing: what is behind the head is gone before the first object is accepted, and

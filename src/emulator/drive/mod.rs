@@ -50,6 +50,8 @@ pub struct EmulatedDrive {
     registers_changed: bool,
     loaded: Option<Loaded>,
     crypto: Crypto,
+    /// Where the next write may write over what stands there, in append-only mode.
+    overwrite_at: Option<u64>,
     /// Capacity used at the last flush, which is what the capacity pages know.
     used_at_flush: u64,
     faults: Faults,
@@ -126,6 +128,7 @@ impl EmulatedDrive {
             registers_changed: false,
             loaded: None,
             crypto: Crypto::default(),
+            overwrite_at: None,
             used_at_flush: 0,
             faults: Faults::default(),
         };
@@ -160,6 +163,7 @@ impl EmulatedDrive {
             registers_changed: fresh,
             loaded: None,
             crypto: Crypto::read(dir, number)?,
+            overwrite_at: None,
             used_at_flush: 0,
             faults: Faults::read(dir)?,
         };
@@ -314,6 +318,9 @@ impl EmulatedDrive {
             Command::ReportLuns { allocation, .. } => self.report_luns(allocation, transfer),
             Command::ReportSupportedOperationCodes { timeouts, query, allocation } => {
                 self.operation_codes(timeouts, query, allocation, transfer)
+            }
+            Command::AllowOverwrite { what, partition, object } => {
+                self.allow_overwrite(what, (partition, object))
             }
             Command::SetCapacity { proportion, .. } => self.set_capacity(proportion),
             Command::InitializeElementStatus

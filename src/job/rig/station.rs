@@ -22,6 +22,11 @@ pub struct Station {
     /// The library that it stands in, and its element address there.
     shelf: Option<(Library, u16)>,
     pub(super) keys: Keys,
+    /// Whether the drive is to refuse to write over anything, from the next cartridge on that it
+    /// identifies.
+    pub(in crate::job) append_only: bool,
+    /// Whether the config allows that.
+    may_forbid: bool,
     /// Whether somebody was told that the drive asks for cleaning and there is nothing to clean it
     /// with.
     pub(in crate::job) told_of_dirt: bool,
@@ -59,6 +64,12 @@ impl Station {
         generation.map_or((None, None), |generation| generation.rates())
     }
 
+    /// Has the drive refuse to write over anything, on each cartridge that is identified from now on,
+    /// if the drive can and the config allows it.
+    pub(in crate::job) fn forbid_overwriting(&mut self) {
+        self.append_only = self.may_forbid;
+    }
+
     /// Finds the drive among the library's.
     pub(super) fn new(
         (name, settings): (&str, &DriveSettings),
@@ -72,7 +83,15 @@ impl Station {
             let element = element_of((name, settings), &mut drive, &inventory)?;
             shelf = Some((library, element));
         }
-        Ok(Self { name: name.to_owned(), drive, shelf, keys, told_of_dirt: false })
+        Ok(Self {
+            name: name.to_owned(),
+            drive,
+            shelf,
+            keys,
+            append_only: false,
+            may_forbid: settings.append_only,
+            told_of_dirt: false,
+        })
     }
 
     /// Model and serial number, for records of who wrote or read what.

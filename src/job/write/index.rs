@@ -38,6 +38,8 @@ impl Write<'_> {
         if self.station.drive.position().map_err(&failed)?.object != session.object {
             self.station.stand_behind_filemark(session.object, &session.volume)?;
         }
+        // A segment that the tape ended in, or that was given up, may stand here.
+        self.station.drive.allow_overwriting_here().map_err(&failed)?;
         let block = usize::try_from(finished.trailer.block_size).expect("a block fits memory");
         match self.send(&mut file, finished.trailer.blocks, block)? {
             Ok(()) => {}

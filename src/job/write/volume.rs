@@ -47,6 +47,7 @@ impl Write<'_> {
     /// Begins a session on a volume that an interrupted one left without an index. `None` when what
     /// is on it now forbids to write there: whatever that is, it is not ours to destroy.
     pub(super) fn reopen(&mut self, volume: &Volume) -> Result<Option<Session>, JobError> {
+        self.station.forbid_overwriting();
         let mounted = self.station.mount(self.catalog, volume, self.desk)?;
         mounted.undoubted()?;
         let volume = self.adopt(|adoption| adoption.settle_end(mounted.volume))?;
@@ -144,6 +145,7 @@ impl Write<'_> {
     /// there, one of the library, or one that the operator brings.
     fn mount_writable(&mut self, copy: u32, wanted: &[SegmentId]) -> Result<Mounted, JobError> {
         self.station.drive.set_patience(self.desk.patience());
+        self.station.forbid_overwriting();
         let mut tried = BTreeSet::new();
         let mut objection: Option<Objection> = None;
         for _ in 0..ATTEMPTS {

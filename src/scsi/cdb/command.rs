@@ -70,6 +70,8 @@ pub enum Command {
     PersistentReserveIn { action: ReserveInAction, allocation: u16 },
     /// PERSISTENT RESERVE OUT; `kind` is the reservation type, the scope is the logical unit.
     PersistentReserveOut { action: ReserveOutAction, kind: u8, length: u32 },
+    /// ALLOW OVERWRITE, in append-only mode: for the next write, if the tape stands before `object`.
+    AllowOverwrite { what: Overwrite, partition: u8, object: u64 },
     /// READ ATTRIBUTE, from attribute `first` on.
     ReadAttribute {
         action: AttributeAction,
@@ -188,6 +190,17 @@ pub enum LocateTarget {
     EndOfData,
 }
 
+/// What ALLOW OVERWRITE allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overwrite {
+    /// 0: nothing.
+    Nothing,
+    /// 1: to write over what stands behind the current position.
+    CurrentPosition,
+    /// 2: FORMAT MEDIUM.
+    Format,
+}
+
 /// What READ ATTRIBUTE asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttributeAction {
@@ -279,6 +292,7 @@ impl Command {
             Self::ModeSense10 { .. } => "MODE SENSE(10)",
             Self::PersistentReserveIn { .. } => "PERSISTENT RESERVE IN",
             Self::PersistentReserveOut { .. } => "PERSISTENT RESERVE OUT",
+            Self::AllowOverwrite { .. } => "ALLOW OVERWRITE",
             Self::ReadAttribute { .. } => "READ ATTRIBUTE",
             Self::WriteAttribute { .. } => "WRITE ATTRIBUTE",
             Self::Space16 { .. } => "SPACE(16)",

@@ -3,8 +3,8 @@
 use crate::scsi::{
     cdb::{
         command::{
-            AttributeAction, Command, Format, LocateTarget, LogControl, OpcodeQuery, PageControl,
-            PositionForm, ReserveInAction, ReserveOutAction, SpaceCode,
+            AttributeAction, Command, Format, LocateTarget, LogControl, OpcodeQuery, Overwrite,
+            PageControl, PositionForm, ReserveInAction, ReserveOutAction, SpaceCode,
         },
         field::Fields,
         opcode as op,
@@ -116,6 +116,7 @@ fn tape(opcode: u8, f: Fields<'_>) -> Result<Command, CdbError> {
             of_medium: f.flag(1, 0),
             allocation: f.u16(7),
         },
+        op::ALLOW_OVERWRITE => allow_overwrite(f)?,
         op::READ_ATTRIBUTE => Command::ReadAttribute {
             action: AttributeAction::from_code(f.bits(1, 0, 5)).ok_or(CdbError::Field(1))?,
             partition: f.u8(7),
@@ -133,6 +134,11 @@ fn tape(opcode: u8, f: Fields<'_>) -> Result<Command, CdbError> {
         op::SECURITY_PROTOCOL_IN | op::SECURITY_PROTOCOL_OUT => security(opcode, f)?,
         _ => return primary(opcode, f),
     })
+}
+
+fn allow_overwrite(f: Fields<'_>) -> Result<Command, CdbError> {
+    let what = Overwrite::from_code(f.bits(2, 0, 4)).ok_or(CdbError::Field(2))?;
+    Ok(Command::AllowOverwrite { what, partition: f.u8(3), object: f.u64(4) })
 }
 
 fn security(opcode: u8, f: Fields<'_>) -> Result<Command, CdbError> {
@@ -340,6 +346,17 @@ impl PositionForm {
             0x01 => Some(Self::ShortVendor),
             0x06 => Some(Self::Long),
             0x08 => Some(Self::Extended),
+            _ => None,
+        }
+    }
+}
+
+impl Overwrite {
+    fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Nothing),
+            1 => Some(Self::CurrentPosition),
+            2 => Some(Self::Format),
             _ => None,
         }
     }

@@ -2,8 +2,8 @@
 
 use crate::scsi::cdb::{
     command::{
-        AttributeAction, Command, Format, LocateTarget, LogControl, OpcodeQuery, PageControl,
-        PositionForm, ReserveInAction, ReserveOutAction, SpaceCode,
+        AttributeAction, Command, Format, LocateTarget, LogControl, OpcodeQuery, Overwrite,
+        PageControl, PositionForm, ReserveInAction, ReserveOutAction, SpaceCode,
     },
     field::Cdb,
     opcode as op,
@@ -130,6 +130,9 @@ impl Command {
                 .u8(1, action.code())
                 .bits(2, 0, kind & 0x0F)
                 .u32(5, length),
+            Self::AllowOverwrite { what, partition, object } => {
+                cdb(op::ALLOW_OVERWRITE).bits(2, 0, what.code()).u8(3, partition).u64(4, object)
+            }
             Self::ReadAttribute { action, partition, first, allocation, cached } => {
                 cdb(op::READ_ATTRIBUTE)
                     .u8(1, action.code())
@@ -277,6 +280,16 @@ impl LocateTarget {
             Self::Object(number) => (0, number),
             Self::File(number) => (1, number),
             Self::EndOfData => (3, 0),
+        }
+    }
+}
+
+impl Overwrite {
+    fn code(self) -> u8 {
+        match self {
+            Self::Nothing => 0,
+            Self::CurrentPosition => 1,
+            Self::Format => 2,
         }
     }
 }

@@ -10,8 +10,8 @@ pub mod support;
 mod tests;
 
 pub use command::{
-    AttributeAction, Command, Format, LocateTarget, LogControl, OpcodeQuery, PageControl,
-    PositionForm, ReserveInAction, ReserveOutAction, SpaceCode,
+    AttributeAction, Command, Format, LocateTarget, LogControl, OpcodeQuery, Overwrite,
+    PageControl, PositionForm, ReserveInAction, ReserveOutAction, SpaceCode,
 };
 pub use decode::{CdbError, Peripheral};
 pub use field::{Cdb, TooLong, U24};

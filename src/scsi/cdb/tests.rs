@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use crate::scsi::{
     cdb::{
         AttributeAction, CdbError, Command, Format, LocateTarget, LogControl, OpcodeQuery,
-        PageControl, Peripheral, PositionForm, ReserveInAction, ReserveOutAction, SpaceCode, U24,
+        Overwrite, PageControl, Peripheral, PositionForm, ReserveInAction, ReserveOutAction,
+        SpaceCode, U24,
     },
     element::ElementKind,
 };
@@ -18,6 +19,19 @@ fn u24(value: u32) -> U24 {
 fn check(peripheral: Peripheral, command: Command, bytes: &[u8]) {
     assert_eq!(&*command.encode(), bytes, "{}", command.name());
     assert_eq!(Command::decode(peripheral, bytes), Ok(command));
+}
+
+#[test]
+fn allowing_to_overwrite_names_the_place() {
+    check(
+        Peripheral::Tape,
+        Command::AllowOverwrite {
+            what: Overwrite::CurrentPosition,
+            partition: 1,
+            object: 0x0102_0304_0506_0708,
+        },
+        &[0x82, 0, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0],
+    );
 }
 
 #[test]
@@ -392,6 +406,11 @@ fn reports() -> impl Strategy<Value = Command> {
                 cached
             }
         ),
+        (any::<u8>(), any::<u64>()).prop_map(|(partition, object)| Command::AllowOverwrite {
+            what: Overwrite::Format,
+            partition,
+            object
+        }),
         (0_u8..16, any::<u32>()).prop_map(|(kind, length)| Command::PersistentReserveOut {
             action: ReserveOutAction::RegisterAndIgnore,
             kind,

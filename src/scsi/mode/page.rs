@@ -426,6 +426,11 @@ impl DeviceConfiguration {
 }
 
 impl DeviceConfigurationExtension {
+    /// Allows nothing but appending from now on.
+    pub fn forbid_overwriting(&mut self) {
+        self.modes = self.modes & 0x0F | 0x10;
+    }
+
     /// Whether only appending is allowed.
     pub fn is_append_only(&self) -> bool {
         self.modes >> 4 == 1

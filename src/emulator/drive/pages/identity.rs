@@ -261,6 +261,7 @@ const SUPPORTED: &[(u8, Option<u16>)] = &[
     (opcode::PERSISTENT_RESERVE_OUT, Some(4)),
     (opcode::PERSISTENT_RESERVE_OUT, Some(5)),
     (opcode::PERSISTENT_RESERVE_OUT, Some(6)),
+    (opcode::ALLOW_OVERWRITE, None),
     (opcode::READ_ATTRIBUTE, Some(0)),
     (opcode::READ_ATTRIBUTE, Some(1)),
     (opcode::READ_ATTRIBUTE, Some(3)),

@@ -307,6 +307,16 @@ impl EmulatedDrive {
         if !modes.is_protection_known(self.identity.generation) {
             return Err((Key::IllegalRequest, Code::PARAMETER_VALUE_INVALID).into());
         }
+        match (self.registers.modes.is_append_only(), modes.is_append_only()) {
+            (false, true) if self.stand.position != 0 || self.stand.lost => {
+                return Err((Key::IllegalRequest, Code::COMMAND_SEQUENCE_ERROR).into());
+            }
+            // It ends with the cartridge.
+            (true, false) => {
+                return Err((Key::IllegalRequest, Code::PARAMETER_VALUE_INVALID).into());
+            }
+            (false, false | true) | (true, true) => {}
+        }
         if modes != self.registers.modes {
             self.registers.modes = modes;
             self.registers.attention(Code::MODE_PARAMETERS_CHANGED, Some(self.nexus));
