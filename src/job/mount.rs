@@ -244,14 +244,32 @@ pub fn recognise(
 }
 
 impl Station {
+    /// Loads what is in the drive, and tells what it is to this catalog. What is strange is read once
+    /// more: a label comes without a CRC, and a bit that flips on its way is no reason to pass over
+    /// a cartridge that holds what the catalog does not know yet.
+    ///
+    /// # Errors
+    ///
+    /// When there is no cartridge, or the drive or the catalog fail.
+    pub fn recognise_here(&mut self, catalog: &Catalog) -> Result<Recognised, JobError> {
+        let emulated = self.drive.identity().emulated;
+        let loaded = self.identify()?;
+        match recognise(catalog, &self.name, emulated, loaded)? {
+            Recognised::Alien(_) | Recognised::Unknown(..) => {
+                let again = self.identify()?;
+                recognise(catalog, &self.name, emulated, again)
+            }
+            known @ (Recognised::Known(_) | Recognised::Blank(..)) => Ok(known),
+        }
+    }
+
     /// The volume in the drive, which this catalog has to know.
     ///
     /// # Errors
     ///
     /// When there is none, or the drive fails.
     pub fn mounted(&mut self, catalog: &Catalog) -> Result<Mounted, JobError> {
-        let loaded = self.identify()?;
-        match recognise(catalog, &self.name, self.drive.identity().emulated, loaded)? {
+        match self.recognise_here(catalog)? {
             Recognised::Known(mounted) => Ok(*mounted),
             Recognised::Alien(error) => Err(*error),
             Recognised::Unknown(..) | Recognised::Blank(..) => Err(JobError::NotHeld {
@@ -277,8 +295,7 @@ impl Station {
         loop {
             desk.go_on()?;
             if self.is_loaded().map_err(&failed)? {
-                let loaded = self.identify()?;
-                match recognise(catalog, &self.name, self.drive.identity().emulated, loaded)? {
+                match self.recognise_here(catalog)? {
                     Recognised::Known(mounted) if mounted.volume.id == volume.id => {
                         self.open_up(&mounted.label)?;
                         return self.welcome(catalog, *mounted, desk);

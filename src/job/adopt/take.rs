@@ -2,12 +2,7 @@
 
 use crate::{
     ident::Barcode,
-    job::{
-        JobError,
-        adopt::Adoption,
-        mam,
-        mount::{Recognised, recognise},
-    },
+    job::{JobError, adopt::Adoption, mam, mount::Recognised},
     media::Volume,
 };
 
@@ -27,9 +22,7 @@ impl Adoption<'_> {
     ///
     /// When the drive or the catalog fail, or the key of the volume is missing.
     pub(in crate::job) fn take_here(&mut self) -> Result<Taken, JobError> {
-        let loaded = self.station.identify()?;
-        let emulated = self.station.drive.identity().emulated;
-        let volume = match recognise(self.catalog, &self.station.name, emulated, loaded)? {
+        let volume = match self.station.recognise_here(self.catalog)? {
             Recognised::Known(mounted) => {
                 mam::tell(self.desk, mounted.volume.volser, mounted.doubt.as_deref());
                 self.station.open_up(&mounted.label)?;

@@ -11,7 +11,7 @@ use crate::{
         adopt::Adoption,
         mam,
         monitor::{Event, Prompt},
-        mount::{Mounted, Recognised, recognise},
+        mount::{Mounted, Recognised},
         rig::RigError,
         settings::PoolEncryption,
         write::{
@@ -265,9 +265,7 @@ impl Write<'_> {
 
     /// Looks at the cartridge in the drive: ready to be appended to, or why not.
     fn consider(&mut self, wanted: &[SegmentId]) -> Result<Result<Mounted, Objection>, JobError> {
-        let loaded = self.station.identify()?;
-        let emulated = self.station.drive.identity().emulated;
-        let mounted = match recognise(self.catalog, &self.station.name, emulated, loaded)? {
+        let mounted = match self.station.recognise_here(self.catalog)? {
             Recognised::Alien(error) => return Ok(Err(*error)),
             Recognised::Known(mounted) => *mounted,
             Recognised::Unknown(label, digest, medium) => {
