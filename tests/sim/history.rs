@@ -233,7 +233,8 @@ impl<'a> History<'a> {
     fn got_over(&self) -> Result<(), String> {
         let [Accident { kind, at, lasting: false }] = *self.accidents else { return Ok(()) };
         let Some(words) = kind.trouble() else { return Ok(()) };
-        let struck = self.fate().trace[usize::try_from(at).unwrap()];
+        let at = usize::try_from(at).unwrap();
+        let struck = self.fate().trace[at];
         if !matches!(struck.kind, CommandKind::Write | CommandKind::Filemark | CommandKind::Flush) {
             return Ok(());
         }
@@ -251,7 +252,13 @@ impl<'a> History<'a> {
         });
         // A cartridge that does not take its label is put away for another, and no volume yet.
         let unlabelled = self.told[0].iter().any(|line| line.contains("not written: "));
-        if !words.is_empty() && !told && !unlabelled {
+        // A switch that is moved when all is written refuses nothing.
+        let late = kind == Kind::WriteProtected
+            && !self.fate().trace[at + 1..].iter().any(|later| {
+                later.barcode == struck.barcode
+                    && matches!(later.kind, CommandKind::Write | CommandKind::Filemark)
+            });
+        if !words.is_empty() && !told && !unlabelled && !late {
             return Err(format!("the ledger does not say {words:?}: {events:#?}"));
         }
         Ok(())
