@@ -306,7 +306,7 @@ fn sealed_parts_of_an_object_are_fetched_once() {
 fn a_session_is_closed_when_its_manifests_fill_staging() {
     let now = SystemClock::new().now();
     let mut bucket = Bucket::default();
-    for number in 0..2600_u32 {
+    for number in 0..3000_u32 {
         let text = noise(24 << 10, number).into_iter().map(|byte| b'!' + byte % 90).collect();
         let headers = vec![("x-amz-meta-much".to_owned(), text)];
         bucket.put(format!("{number:05}").as_bytes(), Put { headers, ..Put::bytes("x") }, now);
@@ -316,7 +316,7 @@ fn a_session_is_closed_when_its_manifests_fill_staging() {
     let done = archive(&home, &Setup::default().secret).exits(0);
     assert!(done.events("ejected").len() > 1, "{}", done.out);
     assert!(done.events("volume-closed").is_empty(), "{}", done.out);
-    assert_eq!(home.keys(&[]).len(), 2600);
+    assert_eq!(home.keys(&[]).len(), 3000);
 }
 
 #[test]
