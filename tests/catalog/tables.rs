@@ -239,3 +239,31 @@ fn the_check_finds_what_contradicts_itself() {
     assert!(flaws.iter().any(|flaw| matches!(flaw, Flaw::Dangling { .. })), "{flaws:?}");
     assert!(flaws.iter().all(|flaw| !flaw.to_string().is_empty()));
 }
+
+/// All that a snapshot tells of a volume may be known from elsewhere, and yet there can be runs in
+/// its indexes that are not.
+#[test]
+fn a_volume_that_only_a_snapshot_told_of_is_unread() {
+    let (_folder, known) = full();
+    let told = known.volumes().unwrap();
+    let (_other, catalog) = catalog_for(known.mode());
+    import(&catalog, &exported(&known));
+    for volume in &told {
+        assert!(catalog.has_unread(volume.id).unwrap(), "{}", volume.volser);
+        assert!(!known.has_unread(volume.id).unwrap(), "{}", volume.volser);
+    }
+    let (_empty, bare) = catalog_for(known.mode());
+    let mut lonely = volume("A00003");
+    known.put_volume(&lonely).unwrap();
+    import(&bare, &exported(&known));
+    assert!(bare.has_unread(lonely.id).unwrap());
+    bare.note_read(lonely.id).unwrap();
+    assert!(!bare.has_unread(lonely.id).unwrap());
+    // What is told again is no news; that it has grown is.
+    import(&bare, &exported(&known));
+    assert!(!bare.has_unread(lonely.id).unwrap());
+    lonely.end = ObjectNumber(lonely.end.0 + 9);
+    known.put_volume(&lonely).unwrap();
+    import(&bare, &exported(&known));
+    assert!(bare.has_unread(lonely.id).unwrap());
+}

@@ -125,6 +125,19 @@ fn commit_copy(
     )
 }
 
+/// Where it is noted that only a snapshot told of a volume, or of its end.
+fn unread_key(volume: VolumeId) -> String {
+    format!("unread {volume}")
+}
+
+/// Notes that a snapshot told more of a volume than was read from it.
+pub(super) fn note_unread(transaction: &Transaction<'_>, volume: VolumeId) -> Result<(), Fault> {
+    let mut statement = transaction
+        .prepare_cached("INSERT INTO meta (key, value) VALUES (?1, '') ON CONFLICT DO NOTHING")?;
+    statement.execute([unread_key(volume)])?;
+    Ok(())
+}
+
 impl Catalog {
     /// Records, durably, that a segment is about to be written. Comes before its first block.
     ///
@@ -252,19 +265,34 @@ impl Catalog {
         })
     }
 
-    /// Whether a volume holds segments of which only a snapshot told: what is in them is not known.
+    /// Whether only another volume's snapshot told of what is on a volume, or of some of it: members
+    /// of segments, or runs in its indexes, are not known then.
     ///
     /// # Errors
     ///
     /// When the catalog cannot be read.
-    pub fn has_unlisted(&self, volume: VolumeId) -> Result<bool, CatalogError> {
-        self.store.read("look for segments without members", |connection| {
+    pub fn has_unread(&self, volume: VolumeId) -> Result<bool, CatalogError> {
+        self.store.read("look for what only a snapshot told of", |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT EXISTS (SELECT 1 FROM copy c JOIN segment s ON s.number = c.segment
                  JOIN volume v ON v.number = c.volume
-                 WHERE v.id = ?1 AND NOT s.listed AND c.state <> 'void')",
+                 WHERE v.id = ?1 AND NOT s.listed AND c.state <> 'void')
+                 OR EXISTS (SELECT 1 FROM meta WHERE key = ?2)",
             )?;
-            Ok(statement.query_row([volume.0.as_bytes()], |row| row.get(0))?)
+            let key = unread_key(volume);
+            Ok(statement.query_row((volume.0.as_bytes(), key), |row| row.get(0))?)
+        })
+    }
+
+    /// Notes that what is on a volume was read from it, up to where it ends.
+    ///
+    /// # Errors
+    ///
+    /// When the catalog cannot be written.
+    pub fn note_read(&self, volume: VolumeId) -> Result<(), CatalogError> {
+        self.store.write("note that a volume was read", |transaction| {
+            transaction.execute("DELETE FROM meta WHERE key = ?1", [unread_key(volume)])?;
+            Ok(())
         })
     }
 

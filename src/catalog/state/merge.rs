@@ -20,7 +20,11 @@ use crate::{
 
 /// Takes over a volume.
 pub(super) fn volume(transaction: &Transaction<'_>, told: &Volume) -> Result<(), Fault> {
-    let mut merged = match volumes::load(transaction, told.id)? {
+    let known = volumes::load(transaction, told.id)?;
+    if known.as_ref().is_none_or(|known| told.end > known.end) {
+        copies::note_unread(transaction, told.id)?;
+    }
+    let mut merged = match known {
         Some(known) => merge_volumes(known, told),
         None => told.clone(),
     };

@@ -152,7 +152,7 @@ impl Adoption<'_> {
     fn is_worth_a_look(&self, barcode: Barcode) -> Result<Option<bool>, JobError> {
         let Some(volume) = self.catalog.volume(barcode.volser())? else { return Ok(Some(false)) };
         let grows = lifecycle::takes_data(volume.status);
-        Ok((grows || self.catalog.has_unlisted(volume.id)?).then_some(true))
+        Ok((grows || self.catalog.has_unread(volume.id)?).then_some(true))
     }
 
     /// Looks at the cartridge in the drive. One that cannot be used is no reason to stop.

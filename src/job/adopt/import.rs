@@ -98,6 +98,9 @@ impl Adoption<'_> {
             self.desk.tell(&Event::Adopted { volser: volume.volser, segments });
         }
         let end_file = self.file_at(&volume, end)?;
+        if self.catalog.has_unread(volume.id)? {
+            self.catalog.note_read(volume.id)?;
+        }
         self.note_end(&volume, end, end_file)
     }
 

@@ -73,7 +73,8 @@ impl Adoption<'_> {
     /// When the drive or the catalog fail.
     pub fn settle_end(&mut self, mut volume: Volume) -> Result<Volume, JobError> {
         let told = volume.end;
-        if self.catalog.has_unlisted(volume.id)? {
+        let unread = self.catalog.has_unread(volume.id)?;
+        if unread {
             // Another volume's snapshot told of this one, and where it ends, but not what is on it.
             (volume.end, volume.end_file) = self.behind_label()?;
         }
@@ -85,6 +86,9 @@ impl Adoption<'_> {
         };
         match compare(volume.end, end.object) {
             End::Agrees => {
+                if unread {
+                    self.catalog.note_read(volume.id)?;
+                }
                 self.catalog.withdraw(volume.id)?;
                 Ok(volume)
             }
