@@ -195,3 +195,36 @@ fn cartridges_are_adopted_in_any_order() {
     }
     assert_eq!(home.find(&[]), before);
 }
+
+/// A later cartridge tells of an earlier one on which nothing but the label is left.
+#[test]
+fn what_a_snapshot_told_of_and_the_tape_has_not_is_lost() {
+    let home = Home::new(&Plan { capacity: 12 * MIB, ..Plan::default() });
+    home.fill(20, 700_000);
+    home.archive();
+    let volumes = home.volumes();
+    let (first, last) = (volumes.first().unwrap(), volumes.last().unwrap());
+    assert_ne!(first, last);
+    home.lose_catalog();
+    home.run(&["catalog", "rebuild", &format!("{last}L8")]).exits(0);
+    let tape = home.emulator().tape(code(&format!("{first}L8")));
+    let mut bytes = fs::read(&tape).unwrap();
+    // A record is its length, its bytes, and its length again; a filemark is a length of nothing.
+    let mut at = 0;
+    loop {
+        let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        at += 4;
+        if length == 0 {
+            break;
+        }
+        at += length.next_multiple_of(2) + 4;
+    }
+    bytes.truncate(at);
+    fs::write(&tape, bytes).unwrap();
+    let done = home.run(&["catalog", "rebuild", &format!("{first}L8")]);
+    let said = format!("{}{}", done.out, done.err);
+    assert!(said.contains("were committed: what lies beyond is lost"), "{said}");
+    let shown = home.run(&["media", "show", first]).exits(0).out;
+    assert!(shown.contains(" bad ") && !shown.contains("on-tape"), "{shown}");
+    assert!(!shown.contains("  verified  "), "{shown}");
+}

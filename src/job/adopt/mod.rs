@@ -85,6 +85,8 @@ impl Adoption<'_> {
             Err(error) => return Err(failed(error)),
         };
         match compare(volume.end, end.object) {
+            // Nothing is behind the label, and a snapshot told of more.
+            End::Agrees if told > end.object => self.shorter(Volume { end: told, ..volume }, end),
             End::Agrees => {
                 if unread {
                     self.catalog.note_read(volume.id)?;
