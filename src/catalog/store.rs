@@ -15,7 +15,7 @@ use crate::{
     ident::{CatalogId, RunId},
 };
 
-/// The schema that this program writes, and the newest that it reads.
+/// The schema that this program writes, and the only one that it reads.
 pub const SCHEMA: i32 = 2;
 
 /// Marks the file as a catalog of ours: "TVCT".
